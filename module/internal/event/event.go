@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package event
+
+// Event is one line to Emacs. Each type marshals to a JSON object whose
+// "event" member is its name.
+type Event interface{ name() string }
+
+// State tells that a message's state was rewritten on disk. State is that
+// state without the settings.
+type State struct {
+	ID    string `json:"id"`
+	State any    `json:"state"`
+}
+
+// Attempt tells how a step of the sequence ended.
+type Attempt struct {
+	ID      string `json:"id"`
+	Attempt any    `json:"attempt"`
+}
+
+// Progress tells how many bytes of a message of Size bytes were sent.
+type Progress struct {
+	ID   string `json:"id"`
+	Sent int64  `json:"sent"`
+	Size int64  `json:"size"`
+}
+
+// Reply is a server's words that a person may want to read in the log.
+type Reply struct {
+	ID   string `json:"id"`
+	Line string `json:"line"`
+}
+
+// Ask wants credentials from Lisp, which answers with the number in Ask. Why
+// is "530" (the server wants AUTH), "535" (it refused what it was given),
+// "missing" (a user name is set, no password was found) or "again" (a later
+// try needs what is in auth-source). Reply is what the server said.
+type Ask struct {
+	ID    string `json:"id"`
+	Ask   int    `json:"ask"`
+	Host  string `json:"host"`
+	Port  int    `json:"port"`
+	User  string `json:"user"`
+	Why   string `json:"why"`
+	Reply string `json:"reply"`
+}
+
+// Bug tells of a fault of ours that was caught.
+type Bug struct {
+	Text string `json:"text"`
+}
+
+// Closed is the last event of a stream: Emacs does not notice by itself when
+// a channel ends.
+type Closed struct{}
+
+func (State) name() string    { return "state" }
+func (Attempt) name() string  { return "attempt" }
+func (Progress) name() string { return "progress" }
+func (Reply) name() string    { return "reply" }
+func (Ask) name() string      { return "ask" }
+func (Bug) name() string      { return "error" }
+func (Closed) name() string   { return "closed" }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package session holds one SMTP dialogue over a connection that somebody
+// else has made: greeting, EHLO, STARTTLS, AUTH and any number of messages.
+//
+// # In order
+//
+//	s, err := session.Open(ctx, conn, cfg)      // implicit TLS if asked, then 220
+//	err = s.Start(ctx, cred)                    // EHLO, STARTTLS, EHLO, AUTH
+//	result, err := s.Send(ctx, env, body, mark) // as often as wanted
+//	s.Quit(ctx)                                 // or s.Abort()
+//
+// Every error is an [*Error]. Its Kind says what happened in terms from which
+// the caller makes a verdict; its Stage says where, its Reply holds the
+// server's own words. Nothing here decides about another port, a later try or
+// what the user is told.
+//
+// # The promises
+//
+// Nothing less protected than asked. [Security] says what must hold before a
+// secret or a message is sent. What came in the clear before TLS is forgotten
+// after it, and bytes that arrive between the 220 to STARTTLS and the
+// handshake end the session as an attack.
+//
+// Nothing doubled. mark is called, and the session's fate is open, from the
+// moment the final dot is about to go: from then on only a well-formed reply
+// decides, and everything else is [KindUncertain]. Before that moment a
+// message can't have been accepted: an unfinished DATA is ended by closing the
+// connection, never by QUIT or RSET, which a server could take for the end.
+//
+// No wait without a limit. Each reply as a whole has its time (RFC 5321
+// §4.5.3.2), so has each block written; when ctx ends the connection is closed
+// under whatever is going on. A reply is bounded in line length, lines and
+// bytes, and a message is streamed through fixed buffers.
+//
+// Nothing out of step. Bytes from the server when none are due would be taken
+// for the answer to the next command. They end the session, unless they are
+// its goodbye (421). While a message is being written a goroutine listens, so
+// that a server that says no in the middle is heard at once and one that says
+// yes too early isn't believed.
+//
+// # Reading on
+//
+// wire.go and reply.go are the connection and what is read from it; tls.go and
+// auth.go protect it; send.go is the transaction, body.go the bytes of a
+// message. A further SASL mechanism is a line in the table of auth.go.
+package session

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package session
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Security is what must hold before a secret or a message is sent.
+type Security string
+
+// The securities. Anything else is refused as if TLS could not be had.
+const (
+	STARTTLS      Security = "starttls"      // STARTTLS with a verified certificate, or nothing
+	Opportunistic Security = "opportunistic" // STARTTLS if offered, verified or not; AUTH only if verified
+	ImplicitTLS   Security = "tls"           // TLS from the first byte, verified
+	Plain         Security = "plain"         // no TLS, because the user said so
+)
+
+// Timeouts are the limits of RFC 5321 §4.5.3.2 and two of ours. A zero field
+// means the default.
+type Timeouts struct {
+	TLS            time.Duration // the handshake; 30 s
+	Greeting       time.Duration // 220; 5 min
+	Command        time.Duration // the reply to a command; 5 min
+	DataInitiation time.Duration // 354; 2 min
+	DataBlock      time.Duration // each block written; 3 min
+	Data           time.Duration // the reply to the final dot; 10 min
+	Quit           time.Duration // last words: the reply to QUIT, or what explains a failed write; 2 s
+}
+
+func (t Timeouts) orDefaults() Timeouts {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d <= 0 {
+			*d = to
+		}
+	}
+	set(&t.TLS, 30*time.Second)
+	set(&t.Greeting, 5*time.Minute)
+	set(&t.Command, 5*time.Minute)
+	set(&t.DataInitiation, 2*time.Minute)
+	set(&t.DataBlock, 3*time.Minute)
+	set(&t.Data, 10*time.Minute)
+	set(&t.Quit, 2*time.Second)
+	return t
+}
+
+// Config is what a session needs to know of the account and the server.
+type Config struct {
+	Host               string         // the name or address the certificate must carry; also sent as SNI. IDNs are understood
+	Security           Security       // what must hold
+	EHLO               string         // our name in EHLO and HELO (RFC 5321 §4.1.1.1); "": our address as a literal
+	Roots              *x509.CertPool // trusted roots; nil: the system's
+	AllowCleartextAuth bool           // with Plain: send a password in the clear to another machine too
+	Mechanisms         []string       // SASL mechanisms in order of preference; nil: all that are known, best first
+	Timeouts           Timeouts
+
+	// Trace is shown each line of the dialogue without its line end, ours with
+	// client true, secrets blotted out; of the message only its size. It is
+	// called by the goroutine that uses the session. nil: nobody looks.
+	Trace func(client bool, line string)
+}
+
+// Session is one dialogue. Its methods, except Abort, are for one goroutine at
+// a time.
+type Session struct {
+	cfg     Config
+	limits  Timeouts
+	w       wire
+	ext     extensions
+	offered bool   // STARTTLS has been offered
+	tls     string // "", "verified" or "unverified"
+	begun   bool   // a transaction may be open at the server
+}
+
+// Open takes over conn, which is closed when the session ends for whatever
+// reason, a failing Open among them. With [ImplicitTLS] it makes TLS first
+// (kinds certificate, tls, handshake); then it waits for the greeting. Unless
+// that is 220 the error is of kind greeting, closed or silent (or cancelled).
+func Open(ctx context.Context, conn net.Conn, cfg Config) (*Session, error) {
+	s := &Session{cfg: cfg, limits: cfg.Timeouts.orDefaults()}
+	s.w = wire{raw: conn, block: s.limits.DataBlock, trace: cfg.Trace}
+	s.w.use(conn)
+	defer s.watch(ctx)()
+
+	switch cfg.Security {
+	case STARTTLS, Opportunistic, Plain:
+	case ImplicitTLS:
+		if err := s.handshake(ctx); err != nil {
+			return nil, err
+		}
+	default:
+		s.Abort()
+		return nil, &Error{Stage: StageTLS, Kind: KindTLS, Err: fmt.Errorf("no such security: %q", cfg.Security)}
+	}
+	reply, err := s.w.reply(s.limits.Greeting)
+	if err != nil {
+		return nil, s.broken(ctx, StageGreeting, err)
+	}
+	if reply.Code != 220 {
+		s.Abort()
+		return nil, &Error{Stage: StageGreeting, Kind: KindGreeting, Reply: reply}
+	}
+	return s, nil
+}
+
+// Start says EHLO, makes TLS as the security asks, and authenticates: if cred
+// isn't nil, the server offers AUTH, and the security allows it here. Without
+// AUTH on offer, or with [Opportunistic] and no verified TLS, the mail is left
+// to be tried without.
+//
+// After an error Quit is still polite; it knows whether anything is left to say.
+func (s *Session) Start(ctx context.Context, cred *Credentials) error {
+	defer s.watch(ctx)()
+	if err := s.hello(ctx); err != nil {
+		return err
+	}
+	if s.cfg.Security == STARTTLS || s.cfg.Security == Opportunistic {
+		if err := s.startTLS(ctx); err != nil {
+			return err
+		}
+	}
+	if cred != nil {
+		return s.auth(ctx, cred)
+	}
+	return nil
+}
+
+// TLS says how the connection is protected: "verified", "unverified" or, in
+// the clear, "".
+func (s *Session) TLS() string { return s.tls }
+
+// Quit says QUIT if the connection still stands, waits for the answer for
+// Timeouts.Quit at most, and closes. It can't fail in a way that matters.
+func (s *Session) Quit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Quit)
+	defer cancel()
+	defer s.watch(ctx)()
+	if s.w.send("QUIT", "QUIT") == nil {
+		_, _ = s.w.reply(s.limits.Quit)
+	}
+	_ = s.w.conn.Close() // of TLS: says goodbye first
+	s.Abort()
+}
+
+// Abort closes the connection at once and without a word. Any goroutine may
+// call it at any time; what is going on ends with an error.
+func (s *Session) Abort() { _ = s.w.raw.Close() }
+
+// watch closes the connection when ctx ends, until the function it returns is
+// called.
+func (s *Session) watch(ctx context.Context) func() {
+	stop := context.AfterFunc(ctx, s.Abort)
+	return func() { stop() }
+}
+
+// command sends one command and returns its reply, whatever it says. The error
+// is for a dialogue that broke off.
+func (s *Session) command(ctx context.Context, stage Stage, limit time.Duration, line string) (Reply, error) {
+	return s.hidden(ctx, stage, limit, line, line)
+}
+
+// hidden is command for a line that isn't to be seen; shown stands for it.
+func (s *Session) hidden(ctx context.Context, stage Stage, limit time.Duration, line, shown string) (Reply, error) {
+	if ctx.Err() != nil {
+		return Reply{}, s.broken(ctx, stage, ctx.Err())
+	}
+	if s.w.r.Buffered() > 0 {
+		return s.unasked(ctx, stage)
+	}
+	err := s.w.send(line, shown)
+	if err != nil {
+		// A server that hangs up often says why before.
+		if reply, e := s.w.reply(s.limits.Quit); e == nil && reply.Code >= 400 {
+			return reply, nil
+		}
+		return Reply{}, s.broken(ctx, stage, err)
+	}
+	reply, err := s.w.reply(limit)
+	if err != nil {
+		return Reply{}, s.broken(ctx, stage, err)
+	}
+	return reply, nil
+}
+
+// unasked looks at what came when nothing was due. A 421 is the answer to
+// whatever we would have said next; everything else puts the dialogue out of
+// step.
+func (s *Session) unasked(ctx context.Context, stage Stage) (Reply, error) {
+	reply, err := s.w.reply(s.limits.Quit)
+	if err == nil && reply.Code == 421 {
+		return reply, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %q", errUnasked, cut(reply.String(), 80))
+	}
+	return Reply{}, s.broken(ctx, stage, err)
+}
+
+// extensions are the keywords of a reply to EHLO and their parameters, all in
+// upper case.
+type extensions map[string][]string
+
+func (e extensions) has(keyword string) bool {
+	_, ok := e[keyword]
+	return ok
+}
+
+// parseExtensions reads the lines of the reply, the first of which is the
+// server's name. "AUTH=LOGIN" is an old way to say "AUTH LOGIN"; servers that
+// say it say both.
+func parseExtensions(lines []string) extensions {
+	e := extensions{}
+	for _, line := range lines[1:] {
+		words := strings.Fields(strings.ToUpper(line))
+		if len(words) == 0 {
+			continue
+		}
+		keyword, params := words[0], words[1:]
+		if mechanism, old := strings.CutPrefix(keyword, "AUTH="); old {
+			keyword, params = "AUTH", append(params, mechanism)
+		}
+		e[keyword] = append(e[keyword], params...)
+	}
+	return e
+}
+
+// hello says EHLO, and HELO where a server knows no better (codes seen in the
+// field), and takes note of what is offered now, forgetting what was before.
+func (s *Session) hello(ctx context.Context) error {
+	s.ext = nil
+	name := s.cfg.EHLO
+	if name == "" {
+		name = addressLiteral(s.w.raw.LocalAddr())
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		s.Abort()
+		return &Error{Stage: StageHello, Kind: KindAddress, Err: fmt.Errorf("%q can't be our name in EHLO", name)}
+	}
+	reply, err := s.command(ctx, StageHello, s.limits.Command, "EHLO "+name)
+	if err != nil {
+		return err
+	}
+	switch reply.Code {
+	case 250:
+		s.ext = parseExtensions(reply.Lines)
+		s.offered = s.offered || s.ext.has("STARTTLS")
+		return nil
+	case 500, 501, 502, 504, 550:
+		if reply, err = s.command(ctx, StageHello, s.limits.Command, "HELO "+name); err != nil {
+			return err
+		}
+		if reply.Code == 250 {
+			return nil
+		}
+	}
+	return s.refused(StageHello, reply)
+}
+
+// addressLiteral is our name where we have none (RFC 5321 §4.1.3).
+func addressLiteral(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	switch {
+	case !ok:
+		return "localhost"
+	case tcp.IP.To4() != nil:
+		return "[" + tcp.IP.String() + "]"
+	default:
+		return "[IPv6:" + tcp.IP.String() + "]"
+	}
+}
+
+// startTLS turns TLS on where it is offered. Where it isn't, or is refused,
+// the security decides.
+func (s *Session) startTLS(ctx context.Context) error {
+	must := s.cfg.Security != Opportunistic
+	if !s.ext.has("STARTTLS") {
+		if must {
+			s.Abort()
+			return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: errors.New("the server doesn't offer STARTTLS")}
+		}
+		return nil
+	}
+	reply, err := s.command(ctx, StageSTARTTLS, s.limits.Command, "STARTTLS")
+	var e *Error
+	switch {
+	case must && errors.As(err, &e) && e.Kind == KindProtocol:
+		e.Kind = KindTLS // an answer, and not 220
+		return e
+	case err != nil:
+		return err
+	case reply.Code == 220:
+	case must:
+		s.Abort()
+		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Reply: reply, Err: errors.New("the server refuses STARTTLS")}
+	case reply.class() == 4 && reply.Code != 421, reply.class() == 5:
+		return nil // in the clear, with no AUTH of any kind
+	default:
+		return s.refused(StageSTARTTLS, reply)
+	}
+	if s.w.r.Buffered() > 0 {
+		s.Abort()
+		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: ErrInjected}
+	}
+	if err := s.handshake(ctx); err != nil {
+		return err
+	}
+	return s.hello(ctx)
+}

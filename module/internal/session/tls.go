@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+)
+
+// handshake puts TLS 1.2 or later over the connection and notes in s.tls how
+// far the peer could be verified.
+func (s *Session) handshake(ctx context.Context) error {
+	conn := tls.Client(s.w.raw, s.tlsConfig())
+	err := s.w.raw.SetDeadline(time.Now().Add(s.limits.TLS))
+	if err == nil {
+		err = conn.HandshakeContext(ctx)
+	}
+	if err == nil {
+		err = s.w.raw.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		s.tls = ""
+		e := s.broken(ctx, StageTLS, err)
+		if e.Kind != KindCancelled {
+			e.Kind = s.handshakeKind(err)
+		}
+		return e
+	}
+	s.w.use(conn)
+	return nil
+}
+
+// tlsConfig leaves the verification to VerifyConnection, which is run for
+// resumed sessions too and is the one place that accepts a peer.
+func (s *Session) tlsConfig() *tls.Config {
+	name := serverName(s.cfg.Host)
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         name,
+		RootCAs:            s.cfg.Roots,
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies
+		VerifyConnection: func(state tls.ConnectionState) error {
+			err := verify(state.PeerCertificates, name, s.cfg.Roots)
+			switch {
+			case err == nil:
+				s.tls = "verified"
+			case s.cfg.Security == Opportunistic:
+				s.tls = "unverified"
+			default:
+				return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+			}
+			return nil
+		},
+	}
+}
+
+// verify checks a chain as crypto/tls does by itself: issuer, time, purpose
+// and name.
+func verify(chain []*x509.Certificate, name string, roots *x509.CertPool) error {
+	if len(chain) == 0 {
+		return errors.New("the server showed no certificate")
+	}
+	if name == "" {
+		return errors.New("no name to look for in the certificate")
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: intermediates})
+	return err
+}
+
+// serverName is the host as certificates carry it: an IDN as A-labels, no
+// final dot, no brackets around an address.
+func serverName(host string) string {
+	host = strings.TrimSuffix(host, ".")
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		host = strings.TrimSuffix(inner, "]")
+	}
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		return ascii
+	}
+	return host // an address, or a name that no certificate will carry
+}
+
+// handshakeKind tells a bad certificate, a peer with which no TLS is to be had
+// and a lost connection apart. With [Opportunistic] there is nothing to hold a
+// message for: every failure is one of this handshake.
+func (s *Session) handshakeKind(err error) Kind {
+	var certificate *tls.CertificateVerificationError
+	var op *net.OpError
+	var network net.Error
+	switch {
+	case s.cfg.Security == Opportunistic:
+		return KindHandshake
+	case errors.As(err, &certificate):
+		return KindCertificate
+	case errors.As(err, &op) && op.Op == "remote error":
+		return KindTLS // an alert: the peer speaks TLS, but not with us
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
+		errors.Is(err, net.ErrClosed), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
+		return KindHandshake
+	}
+	return KindTLS
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package outbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Draft is a message that is to come into the outbox.
+type Draft struct {
+	File     string // its bytes; taken over if it is a temporary file in the outbox directory, else copied
+	Envelope Envelope
+	Settings json.RawMessage // an object, or nil
+}
+
+// Add takes a message into the outbox, with status Queued, and returns it
+// owned. Bcc and Resent-Bcc fields are cut out of its header; every other byte
+// stays. Once Add has returned, the message outlives a loss of power.
+//
+// A file in the outbox directory whose name begins with a dot (DraftPrefix) is
+// gone afterwards, whether Add succeeds or not: the draft in Emacs is what is
+// fallen back on. Any other file stays as it is. After an error nothing is
+// left behind.
+//
+// The order of the steps is that of a crash's harmlessness: the bytes are
+// synced under a temporary name, then the state comes by rename, which is the
+// moment from which on it is mail, then the bytes go to their place. If that
+// last rename is missing, Claim and Open see to it.
+func (b *Box) Add(from Draft) (*Entry, error) {
+	const doing = "queue the message"
+	temp := b.temporary(from.File)
+	if temp != "" {
+		defer b.disk.remove(temp)
+	}
+	now := b.now()
+	e, err := b.fresh(now)
+	if err != nil {
+		return nil, fail(doing, "", err)
+	}
+	id := e.state.ID
+	found, err := b.bring(from.File, temp, id)
+	if err != nil {
+		e.Release()
+		return nil, fail(doing, "", err)
+	}
+	e.state = State{
+		Version: Version, ID: id, Status: Queued,
+		MessageID: found.messageID, Subject: found.subject,
+		Size: found.size, EightBit: found.eightBit,
+		Queued:   now.UTC().Truncate(time.Second),
+		Envelope: from.Envelope, Settings: from.Settings,
+	}
+	err = e.store(e.state, false)
+	if err == nil {
+		err = b.disk.rename(newMessageName(id), messageName(id))
+	}
+	if err == nil {
+		err = b.disk.syncDir()
+	}
+	if err != nil {
+		err = b.takeBack(id, err)
+		e.Release()
+		return nil, fail(doing, "", err)
+	}
+	return e, nil
+}
+
+// temporary returns the name of file if it is a temporary file in our own
+// directory, else "".
+func (b *Box) temporary(file string) string {
+	dir, name := filepath.Split(file)
+	if kind, _ := classify(name); !strings.HasPrefix(name, ".") || kind != draft && kind != foreign {
+		return ""
+	}
+	ours, err := os.Stat(b.disk.dir)
+	if err != nil {
+		return ""
+	}
+	theirs, err := os.Stat(dir)
+	if err != nil || !os.SameFile(ours, theirs) {
+		return ""
+	}
+	return name
+}
+
+// fresh returns an owned entry with a new ID and nothing else.
+func (b *Box) fresh(now time.Time) (*Entry, error) {
+	for range 100 {
+		id := newID(now)
+		lock, err := acquire(b.disk.path(lockName(id)))
+		if errors.Is(err, ErrBusy) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !b.disk.exists(stateName(id)) && !b.disk.exists(messageName(id)) && !b.disk.exists(newMessageName(id)) {
+			return &Entry{box: b, lock: lock, state: State{ID: id}}, nil
+		}
+		lock.release()
+	}
+	return nil, errors.New("no free id") // a hundred times the same 32 random bits
+}
+
+// bring makes the bytes of file, without its Bcc fields, durable under the
+// name newMessageName(id), and tells what they say. temp is the name of file
+// if it may be renamed. On an error there is no such file.
+func (b *Box) bring(file, temp, id string) (found, error) {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return found{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return found{}, fmt.Errorf("%w: %s is not a regular file", ErrInvalid, file)
+	}
+	flag := os.O_RDONLY
+	if temp != "" {
+		flag = os.O_RDWR // Windows syncs nothing less
+	}
+	source, err := os.OpenFile(file, flag, 0)
+	if err != nil {
+		return found{}, err
+	}
+	defer source.Close()
+	result, err := scan(source)
+	if err != nil {
+		return found{}, err
+	}
+	if temp != "" && len(result.cuts) == 0 {
+		if err := b.disk.adopt(temp, source); err != nil {
+			return found{}, err
+		}
+		return result, b.disk.rename(temp, newMessageName(id))
+	}
+	var copied found
+	err = b.disk.create(newMessageName(id), func(to *os.File) error {
+		if err := copyWithout(to, source, result.size, result.cuts); err != nil {
+			return err
+		}
+		if _, err := to.Seek(0, 0); err != nil {
+			return err
+		}
+		copied, err = scan(to) // the Bcc may have been all that was 8-bit
+		return err
+	})
+	return copied, err
+}
+
+// takeBack undoes an Add that failed with err, the state first, as without it
+// nothing is mail.
+func (b *Box) takeBack(id string, err error) error {
+	if failed := b.disk.remove(stateName(id)); failed != nil {
+		return fmt.Errorf("%w; and it could not be taken back, so it may be sent after all, as %s: %w", err, id, failed)
+	}
+	b.disk.remove(newMessageName(id))
+	b.disk.remove(messageName(id))
+	b.disk.syncDir()
+	return err
+}

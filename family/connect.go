@@ -111,8 +111,7 @@ func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port int) Result 
 func (d *Dialer) one(ctx context.Context, target netip.AddrPort) (r Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			err := fmt.Errorf("bug: panic while connecting: %v", p)
-			r = Result{Outcome: Local, Detail: err.Error(), Err: err}
+			r = Result{Outcome: Local, Detail: fmt.Sprintf("bug: panic while connecting: %v", p)}
 		}
 		r.Address = target.Addr()
 	}()

@@ -20,20 +20,25 @@ func dial(ctx context.Context, target netip.AddrPort) Result {
 		network = "tcp4"
 	}
 	start := time.Now()
-	var dialer net.Dialer
-	dialer.SetMultipathTCP(false)
+	var w witness
+	defer w.close()
+	dialer := net.Dialer{Control: w.control}
+	dialer.SetMultipathTCP(false) // one socket, so one call of Control
 	conn, err := dialer.DialContext(ctx, network, target.String())
 	if err == nil {
-		return Result{Conn: conn, Outcome: Connected}
+		if err = w.leave(); err == nil {
+			return Result{Conn: conn, Outcome: Connected}
+		}
+		conn.Close()
 	}
-	r := Result{Err: err}
+	var r Result
 	var errno syscall.Errno
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.As(err, &errno):
-		r.Outcome, r.Detail = byErrno(errno)
+		r.Outcome, r.Detail = w.explain(errno, time.Since(start))
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
-		r.Outcome, r.Detail = Timeout, "no answer in "+seconds(time.Since(start))
+		r.Outcome, r.Detail = w.explain(0, time.Since(start))
 	default:
 		r.Outcome, r.Detail = Local, err.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -36,11 +37,18 @@ func (e *NameError) Error() string {
 
 func (e *NameError) Unwrap() error { return e.Err }
 
-// Resolve returns the addresses of host in both families at once. Host is a
-// name, which may have non-ASCII letters (RFC 5890), or an address: IPv4, IPv6,
-// either of them in brackets, or the address literals of RFC 5321 §4.1.3. A
-// failure is a *NameError. The limit on time is ctx's, and the resolver's own.
+// Resolve returns the addresses of host in both families. Host is a name, which
+// may have non-ASCII letters (RFC 5890), or an address: IPv4, IPv6, either of
+// them in brackets, or the address literals of RFC 5321 §4.1.3. Both families
+// are asked for at once. If one of the questions fails, the other's answer
+// stands; if neither has an address, the error is a *NameError, with NotFound
+// only if that was the answer to both. The limit on time is ctx's and the
+// resolver's own.
 func Resolve(ctx context.Context, host string) (Addresses, error) {
+	return resolve(ctx, net.DefaultResolver, host)
+}
+
+func resolve(ctx context.Context, resolver *net.Resolver, host string) (Addresses, error) {
 	if ip, ok := literal(host); ok {
 		return addressesOf([]netip.Addr{ip}), nil
 	}
@@ -48,13 +56,43 @@ func Resolve(ctx context.Context, host string) (Addresses, error) {
 	if err != nil {
 		return Addresses{}, err
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	if err != nil {
-		var dns *net.DNSError
-		notFound := errors.As(err, &dns) && dns.IsNotFound
-		return Addresses{}, &NameError{Host: host, NotFound: notFound, Err: err}
+	ipv6 := make(chan answer, 1)
+	go func() { ipv6 <- ask(ctx, resolver, "ip6", name) }()
+	v4 := ask(ctx, resolver, "ip4", name)
+	v6 := <-ipv6
+	if ips := append(v4.ips, v6.ips...); len(ips) > 0 {
+		return addressesOf(ips), nil
 	}
-	return addressesOf(ips), nil
+	for _, a := range []answer{v4, v6} {
+		if !a.notFound() {
+			return Addresses{}, &NameError{Host: host, Err: a.err}
+		}
+	}
+	return Addresses{}, &NameError{Host: host, NotFound: true, Err: v4.err}
+}
+
+// An answer is what came of the question for one family.
+type answer struct {
+	ips []netip.Addr
+	err error
+}
+
+// notFound reports whether the answer was that there is no such address; other
+// errors are the resolver's.
+func (a answer) notFound() bool {
+	var dns *net.DNSError
+	return errors.As(a.err, &dns) && dns.IsNotFound
+}
+
+// ask looks up one family and turns a panic into an error.
+func ask(ctx context.Context, resolver *net.Resolver, network, name string) (a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = answer{err: fmt.Errorf("bug: panic while looking up: %v", p)}
+		}
+	}()
+	a.ips, a.err = resolver.LookupNetIP(ctx, network, name)
+	return a
 }
 
 // ASCII returns the form of a host name that goes on the wire and stands in
@@ -67,7 +105,7 @@ func ASCII(host string) (string, error) {
 	name := strings.TrimSuffix(host, ".")
 	// The checks of RFC 5891 are for names with other letters than ASCII; a
 	// plain name is left to the name server, who may know an underscore.
-	if strings.IndexFunc(name, func(r rune) bool { return r > 0x7f }) >= 0 {
+	if utf8.ValidString(name) && strings.IndexFunc(name, func(r rune) bool { return r > 0x7f }) >= 0 {
 		var err error
 		if name, err = idna.Lookup.ToASCII(name); err != nil {
 			return "", &NameError{Host: host, Invalid: true, Err: err}

@@ -64,16 +64,20 @@ func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port int) Result 
 	step, cancel := context.WithTimeout(ctx, orDefault(d.Alarm, DefaultAlarm))
 	defer cancel()
 
-	results := make(chan Result, len(addrs))
+	type ended struct {
+		Result
+		which int
+	}
+	results := make(chan ended, len(addrs))
 	next := time.NewTimer(0)
 	defer next.Stop()
 	begun, running := 0, 0
-	var failed []Result
+	failed := make([]Result, len(addrs)) // in the order of addrs, whichever was first
 	for begun < len(addrs) || running > 0 {
 		select {
 		case <-next.C:
-			target := netip.AddrPortFrom(addrs[begun], uint16(port))
-			go func() { results <- d.one(step, target) }()
+			which, target := begun, netip.AddrPortFrom(addrs[begun], uint16(port))
+			go func() { results <- ended{d.one(step, target), which} }()
 			begun++
 			running++
 			if begun < len(addrs) {
@@ -89,9 +93,9 @@ func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port int) Result 
 					}
 				}
 				r.Detail = describe(failed)
-				return r
+				return r.Result
 			}
-			failed = append(failed, r)
+			failed[r.which] = r.Result
 			if begun < len(addrs) {
 				next.Reset(0)
 			}
@@ -123,21 +127,25 @@ func (d *Dialer) one(ctx context.Context, target netip.AddrPort) (r Result) {
 
 // worst makes the result of a step of those of its addresses.
 func worst(failed []Result) Result {
+	tried := slices.DeleteFunc(failed, func(r Result) bool { return r.Outcome == "" })
 	order := rank()
-	r := slices.MinFunc(failed, func(a, b Result) int {
+	r := slices.MinFunc(tried, func(a, b Result) int {
 		return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome)
 	})
-	if len(failed) > 1 {
-		r.Detail = describe(failed)
+	if len(tried) > 1 {
+		r.Detail = describe(tried)
 	}
 	r.Err = errors.New(r.Detail)
 	return r
 }
 
+// describe names each address that was tried and how that ended.
 func describe(failed []Result) string {
 	var details []string
 	for _, r := range failed {
-		details = append(details, r.Address.String()+": "+r.Detail)
+		if r.Outcome != "" {
+			details = append(details, r.Address.String()+": "+r.Detail)
+		}
 	}
 	return strings.Join(details, "; ")
 }

@@ -117,7 +117,7 @@ func TestConnect(t *testing.T) {
 		"a timeout decides": {
 			plan: plan{a: {0, Reset}, b: {never, ""}, c: {0, Local}}, list: addrs(a, b, c),
 			outcome: Timeout, address: b, elapsed: DefaultAlarm,
-			detail: a + ": was reset; " + c + ": was local; " + b + ": silence",
+			detail: a + ": was reset; " + b + ": silence; " + c + ": was local",
 			begun:  []time.Duration{0, 0, DefaultStagger},
 		},
 		"local before soft": {

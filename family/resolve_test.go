@@ -116,7 +116,7 @@ func TestResolve(t *testing.T) {
 func TestResolveCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := resolve(ctx, nameServer(t, netip.Addr{}, netip.Addr{}), "both.example")
+	_, err := resolve(ctx, nameServer(t, netip.IPv4Unspecified(), netip.IPv6Unspecified()), "both.example")
 	var failure *NameError
 	if !errors.As(err, &failure) || failure.NotFound {
 		t.Errorf("got %v", err)

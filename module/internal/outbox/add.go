@@ -14,6 +14,7 @@ import (
 
 // Draft is a message that is to come into the outbox.
 type Draft struct {
+	ID       string // from NewID, for a caller who tells it before Add is done; "" for one of Add's own
 	File     string // its bytes; taken over if it is a temporary file in the outbox directory, else copied
 	Envelope Envelope
 	Settings json.RawMessage // an object, or nil
@@ -39,7 +40,7 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		defer b.disk.remove(temp)
 	}
 	now := b.now()
-	e, err := b.fresh(now)
+	e, err := b.fresh(now, from.ID)
 	if err != nil {
 		return nil, fail(doing, "", err)
 	}
@@ -89,10 +90,17 @@ func (b *Box) temporary(file string) string {
 	return name
 }
 
-// fresh returns an owned entry with a new ID and nothing else.
-func (b *Box) fresh(now time.Time) (*Entry, error) {
+// fresh returns an owned entry with the ID wanted, or a new one, and nothing
+// else.
+func (b *Box) fresh(now time.Time, wanted string) (*Entry, error) {
+	if wanted != "" && !ValidID(wanted) {
+		return nil, fmt.Errorf("%w: no id: %.40q", ErrInvalid, wanted)
+	}
 	for range 100 {
-		id := newID(now)
+		id := wanted
+		if id == "" {
+			id = NewID(now)
+		}
 		lock, err := acquire(b.disk.path(lockName(id)))
 		if errors.Is(err, ErrBusy) {
 			continue

@@ -12,8 +12,8 @@ import (
 // idLength is the length of an ID: 20261121T221500-3f9a2c1b.
 const idLength = 24
 
-// newID makes an ID from the time (UTC, so that names sort by age) and chance.
-func newID(now time.Time) string {
+// NewID makes an ID from the time (UTC, so that names sort by age) and chance.
+func NewID(now time.Time) string {
 	var chance [4]byte
 	rand.Read(chance[:]) // never fails
 	return fmt.Sprintf("%s-%x", now.UTC().Format("20060102T150405"), chance)

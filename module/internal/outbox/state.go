@@ -22,6 +22,7 @@ type State struct {
 	Rev       int64      `json:"rev"` // grows by one with each rewrite
 	Status    Status     `json:"status"`
 	Reason    Reason     `json:"reason"`     // why it is held or refused
+	Detail    string     `json:"detail"`     // what happened, in words, where the server didn't say it
 	MessageID string     `json:"message-id"` // with its angle brackets; "" if there is none
 	Subject   string     `json:"subject"`    // unfolded, encoded words as they stand, at most 1000 bytes
 	Size      int64      `json:"size"`       // of the message file, in bytes

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package job
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"submission/module/internal/event"
+	"submission/module/internal/outbox"
+)
+
+// submitPatience is how long Submit waits for the disk. Emacs is kept for that
+// long at most; a person does not notice it.
+const submitPatience = 100 * time.Millisecond
+
+// Dispatcher sends the messages of one outbox for one Emacs.
+type Dispatcher struct {
+	box         *outbox.Box
+	interactive bool
+	events      atomic.Pointer[event.Stream]
+
+	mu      sync.Mutex
+	running map[string]context.CancelCauseFunc // the messages this Emacs is busy with, by id
+	asks    map[int]chan<- *Secret
+	lastAsk int
+}
+
+// NewDispatcher opens the outbox in dir, an absolute file name; its error is
+// that of the outbox. Interactive says whether a person can be asked for
+// passwords. Nothing that waits in the outbox is touched until SendAll.
+func NewDispatcher(dir string, interactive bool, events *event.Stream) (*Dispatcher, error) {
+	box, err := outbox.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dispatcher{
+		box:         box,
+		interactive: interactive,
+		running:     make(map[string]context.CancelCauseFunc),
+		asks:        make(map[int]chan<- *Secret),
+	}
+	d.events.Store(events)
+	return d, nil
+}
+
+// Attach sends the events from now on to another stream, for an Emacs whose
+// pipe was broken.
+func (d *Dispatcher) Attach(events *event.Stream) { d.events.Store(events) }
+
+func (d *Dispatcher) send(e event.Event) { d.events.Load().Send(e) }
+
+// Submit takes a message into the outbox, starts to send it and returns its
+// id. It returns once the message is safe on disk or after a tenth of a
+// second, whichever comes first; the disk goes on meanwhile. An error means
+// that nothing was taken.
+func (d *Dispatcher) Submit(r Request) (string, error) {
+	if _, err := parseSettings(r.Settings); err != nil {
+		return "", err
+	}
+	if len(r.Envelope.To) == 0 {
+		return "", errors.New("no recipients")
+	}
+	id := outbox.NewID(time.Now())
+	added := make(chan error, 1)
+	go func() {
+		err := errors.New("a fault in the outbox")
+		defer func() { added <- err }()
+		defer d.events.Load().Guard("submit " + id)
+		var entry *outbox.Entry
+		entry, err = d.box.Add(outbox.Draft{
+			ID:       id,
+			File:     r.File,
+			Envelope: outbox.Envelope{From: r.Envelope.From, To: r.Envelope.To},
+			Settings: r.Settings,
+		})
+		if err == nil {
+			d.tell(entry)
+			d.start(entry, r.Secret)
+		}
+	}()
+	select {
+	case err := <-added:
+		return id, err
+	case <-time.After(submitPatience):
+		go func() {
+			if err := <-added; err != nil {
+				d.send(event.Bug{Text: "message " + id + " could not be put into the outbox: " + err.Error() + "; its text is in " + r.File})
+			}
+		}()
+		return id, nil
+	}
+}
+
+// SendAll tries now what is deferred, and what is queued or sending but whose
+// Emacs is gone. It returns the ids of what it took; what another Emacs is
+// busy with is left to it, and so is what waits for a person.
+func (d *Dispatcher) SendAll() []string {
+	states, _ := d.box.List()
+	var ids []string
+	for _, s := range states {
+		switch s.Status {
+		case outbox.Deferred, outbox.Queued, outbox.Sending:
+			if d.take(s.ID) {
+				ids = append(ids, s.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// take claims a message and starts to send it, if it is there to be sent.
+func (d *Dispatcher) take(id string) bool {
+	entry, err := d.box.Claim(id)
+	if err != nil {
+		return false // somebody else's, or gone
+	}
+	switch entry.State().Status {
+	case outbox.Deferred:
+		if err := entry.Move(outbox.Queued, nil); err != nil {
+			entry.Release()
+			return false
+		}
+		d.tell(entry)
+	case outbox.Queued:
+	default: // it was sending, and its owner died after the final dot
+		d.tell(entry)
+		entry.Release()
+		return false
+	}
+	d.start(entry, nil)
+	return true
+}
+
+// Settle is what Emacs says when it is done with a message that has ended:
+// what was accepted or cancelled leaves the outbox.
+func (d *Dispatcher) Settle(id string) error {
+	entry, err := d.box.Claim(id)
+	if errors.Is(err, outbox.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch entry.State().Status {
+	case outbox.Accepted, outbox.Cancelled:
+		return entry.Remove()
+	}
+	entry.Release()
+	return nil
+}
+
+// errCancelled is the cause of a context whose message a person has cancelled.
+var errCancelled = errors.New("cancelled")
+
+// Cancel stops a message that this Emacs is busy with. What becomes of it is
+// told by an event: cancelled, or the truth if it was too late.
+func (d *Dispatcher) Cancel(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cancel, ok := d.running[id]
+	if ok {
+		cancel(errCancelled)
+	}
+	return ok
+}
+
+// start sends a message in a goroutine of its own, which owns the entry.
+func (d *Dispatcher) start(entry *outbox.Entry, secret *Secret) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	id := entry.State().ID
+	d.mu.Lock()
+	d.running[id] = cancel
+	d.mu.Unlock()
+	go func() {
+		defer d.events.Load().Guard("message " + id)
+		defer cancel(nil)
+		d.live(ctx, entry, secret)
+	}()
+}
+
+// tell sends Emacs the state that is on disk.
+func (d *Dispatcher) tell(entry *outbox.Entry) {
+	s := entry.State()
+	s.Settings = nil
+	d.send(event.State{ID: s.ID, State: s})
+}

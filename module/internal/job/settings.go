@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package job
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"submission/fallback"
+	"submission/module/internal/session"
+)
+
+// Settings is what a message was queued with. It is kept in the outbox with
+// the message, so a later change of configuration doesn't redirect what waits.
+type Settings struct {
+	Host               string           `json:"host"`
+	Port               int              `json:"port"` // 0: the sequence; else that port alone
+	Sequence           []fallback.Step  `json:"sequence"`
+	SequenceName       string           `json:"sequence-name"` // "" for a list as written
+	Security           session.Security `json:"security"`
+	User               string           `json:"user"`
+	EHLOName           string           `json:"ehlo-name"` // "": an address literal
+	TrustFiles         []string         `json:"trust-files"`
+	AllowCleartextAuth bool             `json:"allow-cleartext-auth"`
+	Remember           string           `json:"remember"` // "t", "ask" or "nil"
+	Timeouts           Timeouts         `json:"timeouts"`
+}
+
+// Timeouts are the time limits of RFC 5321 §4.5.3.2, in seconds, after that of
+// a step's alarm. One that is zero or absent has its default.
+type Timeouts struct {
+	Connect        float64 `json:"connect"`
+	TLS            float64 `json:"tls"`
+	Greeting       float64 `json:"greeting"`
+	Command        float64 `json:"command"`
+	DataInitiation float64 `json:"data-initiation"`
+	DataBlock      float64 `json:"data-block"`
+	Data           float64 `json:"data"`
+}
+
+// Secret is a user name and password. It lives in memory only.
+type Secret struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+}
+
+// Envelope is the envelope of RFC 5321 §2.3.1.
+type Envelope struct {
+	From string   `json:"from"`
+	To   []string `json:"to"`
+}
+
+// Request is what Lisp submits: a message file in the outbox directory, which
+// becomes ours, its envelope and settings, and the secret if there is one.
+type Request struct {
+	File     string          `json:"file"`
+	Envelope Envelope        `json:"envelope"`
+	Settings json.RawMessage `json:"settings"`
+	Secret   *Secret         `json:"secret"`
+}
+
+func parseSettings(raw json.RawMessage) (Settings, error) {
+	var s Settings
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	return s, s.check()
+}
+
+func (s Settings) check() error {
+	switch s.Security {
+	case session.STARTTLS, session.Opportunistic, session.ImplicitTLS, session.Plain:
+	default:
+		return fmt.Errorf("settings: no such security as %q", s.Security)
+	}
+	if s.Host == "" || strings.ContainsAny(s.Host, " \t\r\n\x00/@") {
+		return fmt.Errorf("settings: %q can't be the name of a server", s.Host)
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		return fmt.Errorf("settings: no such port as %d", s.Port)
+	}
+	if s.Port == 0 && len(s.Sequence) == 0 {
+		return errors.New("settings: the sequence has no steps")
+	}
+	for _, step := range s.Sequence {
+		if step.Port < 1 || step.Port > 65535 {
+			return fmt.Errorf("settings: no such port as %d", step.Port)
+		}
+		switch step.Family {
+		case fallback.IPv4, fallback.IPv6, fallback.Any:
+		default:
+			return fmt.Errorf("settings: no such family as %q", step.Family)
+		}
+	}
+	return nil
+}
+
+// steps returns the sequence, and whether it is one that has a name. Implicit
+// TLS never falls back, whatever the sequence says: without a port of its own
+// it is on 465.
+func (s Settings) steps() (steps []fallback.Step, named bool) {
+	switch {
+	case s.Port != 0:
+		return fallback.Explicit(s.Port), false
+	case s.Security == session.ImplicitTLS:
+		return fallback.Explicit(fallback.Submissions), false
+	}
+	return s.Sequence, s.SequenceName != ""
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// connect returns the alarm of a step; 0 stands for its default.
+func (t Timeouts) connect() time.Duration { return seconds(t.Connect) }
+
+// session returns the limits of the dialogue; 0 stands for the default of each.
+func (t Timeouts) session() session.Timeouts {
+	return session.Timeouts{
+		TLS:            seconds(t.TLS),
+		Greeting:       seconds(t.Greeting),
+		Command:        seconds(t.Command),
+		DataInitiation: seconds(t.DataInitiation),
+		DataBlock:      seconds(t.DataBlock),
+		Data:           seconds(t.Data),
+	}
+}

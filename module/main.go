@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	emacs "github.com/sigma/go-emacs"
+	_ "github.com/sigma/go-emacs/gpl-compatible"
+
+	"submission/module/internal/event"
+	"submission/module/internal/job"
+	"submission/module/internal/outbox"
+)
+
+// version is set at build time from the header of submission.el; Lisp refuses
+// a module of another version.
+var version = "unknown"
+
+func main() {} // never runs: Emacs calls what init registers
+
+func init() {
+	emacs.Register(func(env emacs.Environment) {
+		if err := checkEmacs(env); err != nil {
+			signalAtLoad(env, err)
+			return
+		}
+		m := &module{offices: make(map[string]*job.Dispatcher)}
+		m.define(env)
+		env.ProvideFeature("submission-module")
+	})
+}
+
+// module is what the functions of Lisp work on. Emacs calls them one at a
+// time, on one thread.
+type module struct {
+	offices map[string]*job.Dispatcher // by outbox directory
+	latest  *job.Dispatcher            // the one opened last
+}
+
+func (m *module) define(env emacs.Environment) {
+	define(env, "submission-module-version", 0,
+		"Return the version of the module, a string.\n\n(fn)",
+		func(ctx emacs.FunctionCallContext) (emacs.Value, error) {
+			return ctx.Environment().String(version), nil
+		})
+	defineJSON(env, "submission-module-protect",
+		"Make signal handlers run on stacks of their own, as Go needs it.\nCall it after something has installed a signal handler.\nThe argument is not used.  Return nil.\n\n(fn JSON)",
+		func([]byte) (string, error) {
+			return "", nil // every function does so when it is called
+		})
+	define(env, "submission-module-open", 2,
+		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\", an absolute file name, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
+		m.open)
+	defineJSON(env, "submission-module-submit",
+		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\".  Return its id.\n\n(fn JSON)",
+		m.submit)
+	defineJSON(env, "submission-module-answer",
+		"Answer the question number \"ask\" with \"secret\", an object or null.\nReturn nil.\n\n(fn JSON)",
+		m.answer)
+	defineJSON(env, "submission-module-settle",
+		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled.\nReturn nil.\n\n(fn JSON)",
+		m.settle)
+	defineJSON(env, "submission-module-cancel",
+		"Stop the message \"id\" of the outbox \"directory\".\nReturn nil where this Emacs isn't busy with it, else its id.\n\n(fn JSON)",
+		m.cancel)
+	defineJSON(env, "submission-module-send-all",
+		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
+		m.sendAll)
+}
+
+// defineJSON defines a function of one string of JSON. It returns a string,
+// or nil for "".
+func defineJSON(env emacs.Environment, name, doc string, f func(arg []byte) (string, error)) {
+	define(env, name, 1, doc, func(ctx emacs.FunctionCallContext) (emacs.Value, error) {
+		arg, err := ctx.GoStringArg(0)
+		if err != nil {
+			return nil, fmt.Errorf("%s takes a string", name)
+		}
+		result, err := f([]byte(arg))
+		if err != nil || result == "" {
+			return nil, err
+		}
+		return ctx.Environment().String(plain(result)), nil
+	})
+}
+
+func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
+	text, err := ctx.GoStringArg(1)
+	if err != nil {
+		return nil, errors.New("submission-module-open takes a process and a string")
+	}
+	var arg struct {
+		Directory   string `json:"directory"`
+		Interactive bool   `json:"interactive"`
+	}
+	if err := json.Unmarshal([]byte(text), &arg); err != nil {
+		return nil, err
+	}
+	channel, err := openChannel(ctx.Environment(), ctx.Arg(0))
+	if err != nil {
+		return nil, err
+	}
+	events := event.NewStream(channel)
+	if office, ok := m.offices[arg.Directory]; ok {
+		office.Attach(events)
+		m.latest = office
+		return nil, nil
+	}
+	office, err := job.NewDispatcher(arg.Directory, arg.Interactive, events)
+	if err != nil {
+		events.Close()
+		return nil, asLisp(err)
+	}
+	m.offices[arg.Directory], m.latest = office, office
+	return nil, nil
+}
+
+// office returns the dispatcher of an outbox directory, "" being the one that
+// was opened last.
+func (m *module) office(dir string) (*job.Dispatcher, error) {
+	if dir == "" && m.latest != nil {
+		return m.latest, nil
+	}
+	if d, ok := m.offices[dir]; ok {
+		return d, nil
+	}
+	return nil, fmt.Errorf("the outbox %s is not open", dir)
+}
+
+func (m *module) submit(arg []byte) (string, error) {
+	var r struct {
+		Directory string `json:"directory"`
+		job.Request
+	}
+	if err := json.Unmarshal(arg, &r); err != nil {
+		return "", err
+	}
+	office, err := m.office(r.Directory)
+	if err != nil {
+		return "", err
+	}
+	id, err := office.Submit(r.Request)
+	return id, asLisp(err)
+}
+
+func (m *module) answer(arg []byte) (string, error) {
+	var a struct {
+		Directory string      `json:"directory"`
+		Ask       int         `json:"ask"`
+		Secret    *job.Secret `json:"secret"`
+	}
+	if err := json.Unmarshal(arg, &a); err != nil {
+		return "", err
+	}
+	office, err := m.office(a.Directory)
+	if err != nil {
+		return "", err
+	}
+	office.Answer(a.Ask, a.Secret)
+	return "", nil
+}
+
+// message is the argument of functions on one message or on the outbox.
+type message struct {
+	Directory string `json:"directory"`
+	ID        string `json:"id"`
+}
+
+func (m *module) message(arg []byte) (*job.Dispatcher, string, error) {
+	var a message
+	if err := json.Unmarshal(arg, &a); err != nil {
+		return nil, "", err
+	}
+	office, err := m.office(a.Directory)
+	return office, a.ID, err
+}
+
+func (m *module) settle(arg []byte) (string, error) {
+	office, id, err := m.message(arg)
+	if err != nil {
+		return "", err
+	}
+	return "", asLisp(office.Settle(id))
+}
+
+func (m *module) cancel(arg []byte) (string, error) {
+	office, id, err := m.message(arg)
+	if err != nil || !office.Cancel(id) {
+		return "", err
+	}
+	return id, nil
+}
+
+func (m *module) sendAll(arg []byte) (string, error) {
+	office, _, err := m.message(arg)
+	if err != nil {
+		return "", err
+	}
+	ids, err := json.Marshal(append([]string{}, office.SendAll()...))
+	return string(ids), err
+}
+
+// asLisp gives an error of the outbox its symbol.
+func asLisp(err error) error {
+	if e := (*outbox.Error)(nil); errors.As(err, &e) {
+		return &lispError{"submission-outbox-error", err}
+	}
+	return err
+}
+
+// plain returns s as Emacs takes it: valid UTF-8, or make_string signals.
+func plain(s string) string {
+	return strings.ToValidUTF8(s, string(utf8.RuneError))
+}

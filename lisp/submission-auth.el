@@ -1,0 +1,316 @@
+;;; submission-auth.el --- Passwords -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This file is part of submission; see submission.el for its terms.
+
+;;; Commentary:
+
+;; Passwords come from auth-source.  The sending command looks there;
+;; the module asks when a server wants a password that it doesn't have
+;; (530), refuses one (535), or when a message is tried again later.
+;;
+;; A question to the user waits until Emacs has been idle for a second
+;; with no minibuffer active.  Several messages that wait for the same
+;; account lead to one question.  An answer is saved, as auth-source
+;; does, after a server has accepted it and not before.
+;;
+;; An account is a plist with :hosts and :ports (lists of strings) and
+;; :user (a string or nil).  A token is what auth-source returns: a plist
+;; with :user, :secret and maybe :save-function.
+
+;;; Code:
+
+(require 'auth-source)
+(require 'subr-x)
+(require 'submission)
+(require 'submission-channel)
+
+(declare-function submission-module-answer "ext:submission-module" (json) t)
+
+(defvar submission-auth-account-function #'ignore
+  "Function that returns the account of a message, or nil.
+It is called with the id of the message and the directory of its
+outbox.")
+
+(defvar submission-auth-waiting nil
+  "Non-nil while a command of the user's waits for messages.
+Then a question can't get in the way.")
+
+(defvar submission-auth--given (make-hash-table :test #'equal)
+  "The token that each message was last given, by its id.")
+
+(defvar submission-auth--fresh nil
+  "Tokens from the user that no server has accepted yet, by account.")
+
+;;;; Looking up
+
+(defun submission-auth-account (settings)
+  "Return the account that SETTINGS, see `submission-settings-get', are for."
+  (let ((port (plist-get settings :port))
+        (standard '("587" "submission" "25" "smtp")))
+    (list :hosts (delete-dups (list (plist-get settings :name)
+                                    (plist-get settings :host)))
+          :ports (pcase port
+                   (465 '("465" "submissions" "smtps"))
+                   (0 (delete-dups
+                       (append standard
+                               (mapcar (lambda (step)
+                                         (number-to-string (cdr step)))
+                                       (plist-get settings :steps)))))
+                   ((or 25 587) standard)
+                   (_ (list (number-to-string port))))
+          :user (plist-get settings :user))))
+
+(defun submission-auth--spec (account)
+  "Return what `auth-source-search' takes to find ACCOUNT."
+  `( :max 1
+     :host ,(plist-get account :hosts)
+     :port ,(plist-get account :ports)
+     ,@(and (plist-get account :user) `(:user ,(plist-get account :user)))))
+
+(defun submission-auth--search (account)
+  "Return the token for ACCOUNT, or nil.
+A look-up that fails or is cancelled returns (:failed t)."
+  (condition-case nil
+      (car (apply #'auth-source-search (submission-auth--spec account)))
+    ((error quit) '(:failed t))))
+
+(defun submission-auth-lookup (account)
+  "Return a token for ACCOUNT without asking the user, or nil.
+A look-up that fails or is cancelled returns (:failed t): there may well
+be an entry, so the message must not be sent with less protection."
+  (or (cdr (assoc account submission-auth--fresh))
+      (submission-auth--search account)))
+
+(defun submission-auth--password (token)
+  "Return the password in TOKEN, or nil."
+  (let ((secret (plist-get token :secret)))
+    (condition-case nil
+        (if (functionp secret) (funcall secret) secret)
+      ((error quit) nil))))
+
+(defun submission-auth-secret (token)
+  "Return TOKEN as the module has it, for `json-serialize', or nil."
+  (let ((user (plist-get token :user))
+        (password (submission-auth--password token)))
+    (and (stringp user) (stringp password)
+         `((user . ,user) (password . ,password)))))
+
+(defun submission-auth-give (id token)
+  "Note that the message with ID was given TOKEN."
+  (puthash id token submission-auth--given))
+
+(defun submission-auth--same-p (token other)
+  "Return non-nil if TOKEN and OTHER hold the same user and password."
+  (and token other
+       (equal (plist-get token :user) (plist-get other :user))
+       (equal (submission-auth--password token)
+              (submission-auth--password other))))
+
+;;;; Questions from the module
+
+(defvar submission-auth--work nil
+  "What waits for a quiet moment, oldest first.
+Elements are (ask . EVENT) and (save ACCOUNT . TOKEN).")
+
+(defvar submission-auth--timer nil
+  "The timer that looks for a quiet moment, or nil.")
+
+(defvar submission-auth--busy nil
+  "Non-nil while `submission-auth--work' is worked off.")
+
+(defun submission-auth-ask (event)
+  "Answer EVENT, a question from the module, in a quiet moment."
+  (submission-auth--later (cons 'ask event)))
+
+(defun submission-auth--later (item)
+  "Deal with ITEM, see `submission-auth--work', in a quiet moment."
+  (setq submission-auth--work (nconc submission-auth--work (list item)))
+  (cond (noninteractive
+         (submission-channel-later #'submission-auth--work-off))
+        ((null submission-auth--timer)
+         (setq submission-auth--timer
+               (run-with-timer 0.2 0.5 #'submission-auth--tick)))))
+
+(defun submission-auth--tick ()
+  "Work off what waits if this is a quiet moment."
+  (cond ((null submission-auth--work)
+         (when submission-auth--timer
+           (cancel-timer submission-auth--timer)
+           (setq submission-auth--timer nil)))
+        ((submission-auth--quiet-p)
+         (submission-auth--work-off))))
+
+(defun submission-auth--quiet-p ()
+  "Return non-nil if a question now steals no keystrokes."
+  (let ((idle (current-idle-time)))
+    (and (or submission-auth-waiting
+             (and idle (>= (float-time idle) 1)))
+         (zerop (minibuffer-depth))
+         (not (active-minibuffer-window))
+         (not cursor-in-echo-area)
+         (not executing-kbd-macro)
+         ;; A daemon without a frame has nobody to ask.
+         (not (equal (terminal-name) "initial_terminal")))))
+
+(defun submission-auth--work-off ()
+  "Deal with all of `submission-auth--work'."
+  (unless submission-auth--busy
+    (let ((submission-auth--busy t)
+          (inhibit-quit nil))
+      (while submission-auth--work
+        (pcase (pop submission-auth--work)
+          (`(ask . ,event) (submission-auth--answer event))
+          (`(save ,account . ,token)
+           (submission-auth--save account token)))))))
+
+(defun submission-auth--answer (event)
+  "Answer EVENT, a question from the module."
+  (let* ((id (plist-get event :id))
+         (account (submission-auth--account-of event))
+         (token (submission-auth--find account event))
+         (secret nil))
+    (when (and (null token) (not noninteractive)
+               (not (equal (plist-get event :why) "again")))
+      (setq token (submission-auth--prompt account event))
+      (if token
+          (setf (alist-get account submission-auth--fresh nil nil #'equal)
+                token)
+        (submission-auth--decline account)))
+    (setq secret (submission-auth-secret token))
+    (when secret (submission-auth-give id token))
+    (submission-auth--send event secret)))
+
+(defun submission-auth--send (event secret)
+  "Answer EVENT with SECRET, see `submission-auth-secret', or nil."
+  (let ((json (submission-channel-argument
+               (plist-get event :directory)
+               `(ask . ,(plist-get event :ask))
+               `(secret . ,(or secret :null)))))
+    (unwind-protect
+        (submission-module-answer json)
+      (clear-string json))))
+
+(defun submission-auth--account-of (event)
+  "Return the account that EVENT asks about."
+  (or (funcall submission-auth-account-function
+               (plist-get event :id) (plist-get event :directory))
+      (let ((user (plist-get event :user))
+            (host (plist-get event :host)))
+        (submission-auth-account
+         (list :host host :name host :port (plist-get event :port)
+               :user (and user (not (string-empty-p user)) user))))))
+
+(defun submission-auth--find (account event)
+  "Return a token for ACCOUNT that answers EVENT without a question, or nil.
+It is not the one that the message was given before, unless EVENT only
+asks for that one again."
+  (let ((again (equal (plist-get event :why) "again"))
+        (used (gethash (plist-get event :id) submission-auth--given)))
+    (unless again (submission-auth--forget account))
+    (cl-find-if
+     (lambda (token)
+       (and (submission-auth--password token)
+            (or again (not (submission-auth--same-p token used)))))
+     (list (cdr (assoc account submission-auth--fresh))
+           (submission-auth--search account)))))
+
+(defun submission-auth--forget (account)
+  "Make auth-source look at its files again for ACCOUNT."
+  (dolist (host (plist-get account :hosts))
+    (auth-source-forget+ :host host)))
+
+(defun submission-auth--decline (account)
+  "Answer all questions about ACCOUNT that wait with `no'."
+  (dolist (item (prog1 submission-auth--work
+                  (setq submission-auth--work nil)))
+    (if (and (eq (car item) 'ask)
+             (equal account (submission-auth--account-of (cdr item))))
+        (submission-auth--send (cdr item) nil)
+      (setq submission-auth--work
+            (nconc submission-auth--work (list item))))))
+
+(defun submission-auth-drop (id)
+  "Forget the questions and the token of the message with ID."
+  (remhash id submission-auth--given)
+  (setq submission-auth--work
+        (cl-remove-if (lambda (item)
+                        (and (eq (car item) 'ask)
+                             (equal id (plist-get (cdr item) :id))))
+                      submission-auth--work)))
+
+;;;; Asking the user
+
+(defun submission-auth--prompt (account event)
+  "Ask the user for a token for ACCOUNT because of EVENT.
+Return nil if the user doesn't give one."
+  (condition-case err
+      (let* ((known (submission-auth--search account))
+             (user (or (plist-get account :user) (plist-get known :user))))
+        (if (submission-auth--password known)
+            ;; auth-source would only return what was refused.
+            (submission-auth--read account user event)
+          (or (submission-auth--create account user)
+              (submission-auth--read account user event))))
+    (quit nil)
+    (error (message "submission: no password: %s" (car err)) nil)))
+
+(defun submission-auth--create (account user)
+  "Have auth-source ask for a token for USER at ACCOUNT, so it can be saved."
+  (let ((auth-source-creation-prompts
+         '((user . "SMTP user name for %h: ")
+           (secret . "SMTP password for %u@%h: "))))
+    (car (apply #'auth-source-search
+                :max 1
+                :host (car (plist-get account :hosts))
+                :port (car (plist-get account :ports))
+                :require '(:user :secret)
+                :create t
+                (and user (list :user user))))))
+
+(defun submission-auth--read (account user event)
+  "Read a token for USER at ACCOUNT because of EVENT."
+  (let* ((host (car (plist-get account :hosts)))
+         (user (or user
+                   (read-string (format "SMTP user name for %s: " host)
+                                nil nil (user-login-name))))
+         (password (read-passwd
+                    (format "%sSMTP password for %s@%s: "
+                            (if (equal (plist-get event :why) "535")
+                                "The server refused the password.  "
+                              "")
+                            user host))))
+    (and (not (string-empty-p password))
+         (list :user user :secret (lambda () password)))))
+
+;;;; After the server accepted a password
+
+(defun submission-auth-accepted (id)
+  "Note that the server accepted the password of the message with ID."
+  (let* ((token (gethash id submission-auth--given))
+         (fresh (and token (rassq token submission-auth--fresh))))
+    (when fresh
+      (submission-auth--later `(save ,(car fresh) . ,token)))))
+
+(defun submission-auth--save (account token)
+  "Save TOKEN for ACCOUNT as the user wants; keep it for this session."
+  (when (equal token (cdr (assoc account submission-auth--fresh)))
+    (submission-auth--forget account)
+    (let ((save (plist-get token :save-function)))
+      (condition-case nil
+          (if save
+              (funcall save)
+            (message "The password for %s in auth-source is not the right one; \
+change it there"
+                     (car (plist-get account :hosts))))
+        ((error quit) nil)))
+    (unless (submission-auth--same-p token (submission-auth--search account))
+      (when auth-source-do-cache
+        (auth-source-remember (submission-auth--spec account) (list token))))
+    (setf (alist-get account submission-auth--fresh nil 'remove #'equal)
+          nil)))
+
+(provide 'submission-auth)
+
+;;; submission-auth.el ends here

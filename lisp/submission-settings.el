@@ -1,0 +1,346 @@
+;;; submission-settings.el --- What a message is sent with -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This file is part of submission; see submission.el for its terms.
+
+;;; Commentary:
+
+;; The envelope and the settings of a message, from what the caller
+;; gave, our options and smtpmail's.  Everything is checked here, before
+;; anything is written: each error names what to mend.
+
+;;; Code:
+
+(require 'gnutls)
+(require 'mail-extr)
+(require 'mail-utils)
+(require 'puny)
+(require 'smtpmail)
+(require 'subr-x)
+(require 'submission)
+
+(defun submission-settings--fail (format &rest args)
+  "Signal a `submission-settings-error' with the text FORMAT and ARGS."
+  (signal 'submission-settings-error
+          (list (apply #'format-message format args))))
+
+(defun submission-settings--bad-envelope (format &rest args)
+  "Signal a `submission-envelope-error' with the text FORMAT and ARGS."
+  (signal 'submission-envelope-error
+          (list (apply #'format-message format args))))
+
+;;;; The envelope
+
+(defun submission-settings-address (address)
+  "Return ADDRESS as the envelope has it.
+Its domain becomes A-labels.  Signal an error if it can't be sent to."
+  (unless (stringp address)
+    (submission-settings--bad-envelope "%S is not an address" address))
+  (let* ((text (submission-settings--decode address))
+         (at (submission-settings--last-at text)))
+    (when (string-match-p "\\`\\(@\\|\\'\\)\\|[[:cntrl:]\x7f <>]\\|@\\'" text)
+      (submission-settings--bad-envelope
+       "%S is not an address: it is not complete, or has a space, an angle \
+bracket or a control character in it" text))
+    (if at
+        (concat (substring text 0 (1+ at))
+                (submission-settings-a-labels (substring text (1+ at))))
+      text)))
+
+(defun submission-settings--decode (string)
+  "Return STRING with raw bytes decoded as UTF-8."
+  (if (string-match-p "\\`[[:ascii:]]*\\'" string)
+      string
+    (let ((decoded (decode-coding-string
+                    (encode-coding-string string 'utf-8-unix) 'utf-8-unix)))
+      (when (cl-some (lambda (char) (>= char #x3fff80)) decoded)
+        (submission-settings--bad-envelope
+         "%S is not an address: it is not valid UTF-8" string))
+      decoded)))
+
+(defun submission-settings--last-at (string)
+  "Return the position of the last @ in STRING, or nil."
+  (cl-position ?@ string :from-end t))
+
+(defun submission-settings-a-labels (domain)
+  "Return DOMAIN with what is not ASCII as A-labels."
+  (if (string-match-p "\\`[[:ascii:]]*\\'" domain)
+      domain
+    (puny-encode-domain (downcase domain))))
+
+(defun submission-settings-envelope (from recipients)
+  "Return the checked envelope, as (FROM . RECIPIENTS).
+RECIPIENTS that are equal become one."
+  (when (or (null from) (equal from ""))
+    (submission-settings--bad-envelope
+     "No sender; add a From header or set `user-mail-address'"))
+  (unless recipients
+    (submission-settings--bad-envelope
+     "No recipients; add a To, Cc or Bcc header"))
+  (cons (submission-settings-address from)
+        (delete-dups (mapcar #'submission-settings-address recipients))))
+
+;;;; The envelope from the header of a message
+
+(defmacro submission-settings-with-header (message &rest body)
+  "Evaluate BODY in a temporary buffer with the header of MESSAGE.
+MESSAGE is a buffer or a file name."
+  (declare (indent 1) (debug t))
+  `(with-temp-buffer
+     (submission-settings--insert-header ,message)
+     ,@body))
+
+(defun submission-settings--insert-header (message)
+  "Insert the header of MESSAGE, a buffer or file name, with LF line ends."
+  (if (bufferp message)
+      (insert (with-current-buffer message
+                (save-excursion
+                  (goto-char (point-min))
+                  (re-search-forward "^\r?$" nil 'move)
+                  (buffer-substring-no-properties (point-min) (point)))))
+    (insert-file-contents-literally message nil 0 1000000))
+  (goto-char (point-min))
+  (when (re-search-forward "^\r?$" nil t)
+    (delete-region (match-beginning 0) (point-max)))
+  (goto-char (point-min))
+  (while (re-search-forward "\r+$" nil t)
+    (replace-match "")))
+
+(defun submission-settings-header-sender ()
+  "Return the address in the From header of this buffer, or nil."
+  (let ((from (mail-fetch-field "From")))
+    (and from (car (submission-settings--addresses from)))))
+
+(defun submission-settings-header-recipients ()
+  "Return the addresses of the recipients in the header in this buffer.
+These are those of the Resent headers where there are any."
+  (let ((case-fold-search t)
+        (prefix ""))
+    (goto-char (point-min))
+    (when (re-search-forward "^Resent-\\(To\\|Cc\\|Bcc\\):" nil t)
+      (setq prefix "Resent-"))
+    (mapcan (lambda (name)
+              (let ((value (mail-fetch-field (concat prefix name) nil t)))
+                (and value (submission-settings--addresses value))))
+            (list "To" "Cc" "Bcc"))))
+
+(defun submission-settings--addresses (value)
+  "Return the addresses in VALUE, the value of an address header."
+  (delq nil (mapcar #'cadr (mail-extract-address-components
+                            (submission-settings--ungroup value) t))))
+
+(defun submission-settings--ungroup (value)
+  "Return VALUE, that of an address header, without its group syntax."
+  (with-temp-buffer
+    (with-syntax-table (copy-syntax-table mail-extr-address-syntax-table)
+      (insert value)
+      (goto-char (point-min))
+      (let ((start (point)))
+        (condition-case nil
+            (while (progn (skip-chars-forward "^\"(<[,:;\\\\") (not (eobp)))
+              (pcase (char-after)
+                (?: (delete-region start (1+ (point))))
+                ((or ?, ?\;)
+                 (delete-char 1) (insert ",") (setq start (point)))
+                (?\\ (forward-char 2))
+                (?< (search-forward ">"))
+                (_ (forward-sexp))))
+          (error nil)))
+      (buffer-string))))
+
+;;;; The server
+
+(defconst submission-settings--services
+  '((nil . 0) ("smtp" . 0) ("submission" . 0)
+    ("submissions" . 465) ("smtps" . 465))
+  "What `smtpmail-smtp-service' can be beside a number; 0 is the sequence.")
+
+(defun submission-settings-host (host)
+  "Return HOST as A-labels, or signal an error if it can't be a server."
+  (unless (and (stringp host) (not (string-empty-p host)))
+    (submission-settings--fail
+     "No server; set `smtpmail-smtp-server' to the name of your mail server"))
+  (let ((name (condition-case nil
+                  (submission-settings-a-labels host)
+                (error ""))))
+    (unless (or (submission-settings--host-name-p name)
+                (submission-settings--ip-p name))
+      (submission-settings--fail
+       "%S can't be the name of a server; set `smtpmail-smtp-server'" host))
+    (replace-regexp-in-string "\\`\\[\\(.*\\)\\]\\'" "\\1" name)))
+
+(defun submission-settings--host-name-p (name)
+  "Return non-nil if NAME can be that of a host, in ASCII."
+  (let ((labels (split-string (string-remove-suffix "." name) "\\.")))
+    (and (<= (length name) 254)
+         (cl-every (lambda (label)
+                     (string-match-p
+                      "\\`[0-9A-Za-z_]\\([0-9A-Za-z_-]\\{0,61\\}\
+[0-9A-Za-z_]\\)?\\'"
+                      label))
+                   labels)
+         (not (string-match-p "\\`[0-9]+\\'" (car (last labels)))))))
+
+(defun submission-settings--ip-p (name)
+  "Return non-nil if NAME is an IP address, maybe in brackets."
+  (let* ((byte "\\(25[0-5]\\|2[0-4][0-9]\\|1[0-9][0-9]\\|[1-9]?[0-9]\\)")
+         (ipv4 (format "%s\\.%s\\.%s\\.%s" byte byte byte byte))
+         (name (replace-regexp-in-string "\\`\\[\\(.*\\)\\]\\'" "\\1" name)))
+    (or (string-match-p (concat "\\`" ipv4 "\\'") name)
+        (let* ((name (replace-regexp-in-string "%[^]% /]+\\'" "" name))
+               (name (replace-regexp-in-string (concat ":" ipv4 "\\'")
+                                               ":0:0" name))
+               (short (string-search "::" name))
+               (groups (split-string name ":" t)))
+          (and (string-match-p "\\`[0-9A-Fa-f:]+\\'" name)
+               (not (string-match-p ":::\\|::.*::\\|\\`:[^:]\\|[^:]:\\'" name))
+               (cl-every (lambda (group) (<= (length group) 4)) groups)
+               (if short
+                   (<= (length groups) 7)
+                 (= (length groups) 8)))))))
+
+(defun submission-settings-port (service)
+  "Return the port that SERVICE is, 0 for the sequence.
+SERVICE is as in `smtpmail-smtp-service'."
+  (let* ((name (if (stringp service) (downcase service) service))
+         (known (assoc name submission-settings--services))
+         (port (cond (known (cdr known))
+                     ((integerp service) service)
+                     ((and (stringp service)
+                           (string-match-p "\\`[0-9]\\{1,5\\}\\'" service))
+                      (string-to-number service)))))
+    (unless (and port (or known (<= 1 port 65535)))
+      (submission-settings--fail
+       "%S is not a port; set `smtpmail-smtp-service'" service))
+    (if (memq port '(25 587)) 0 port)))
+
+(defun submission-settings--keyword-port (port)
+  "Return PORT, a number or nil for the sequence, as the module has it."
+  (cond ((null port) 0)
+        ((and (integerp port) (<= 1 port 65535)) port)
+        ((stringp port) (submission-settings-port port))
+        (t (submission-settings--fail "%S is not a port" port))))
+
+;;;; The sequence
+
+(defconst submission-settings--sequences
+  '((mew (ipv4 . 587) (ipv4 . 25))
+    (ipv6-first (ipv6 . 587) (ipv4 . 587) (ipv4 . 25))
+    (symmetric (ipv6 . 587) (ipv4 . 587) (ipv6 . 25) (ipv4 . 25)))
+  "The sequences that have a name.")
+
+(defun submission-settings-steps (sequence)
+  "Return the list of (FAMILY . PORT) that SEQUENCE stands for."
+  (let ((steps (if (consp sequence)
+                   sequence
+                 (cdr (assq sequence submission-settings--sequences)))))
+    (unless (and steps (proper-list-p steps)
+                 (cl-every (lambda (step)
+                             (and (consp step)
+                                  (memq (car step) '(ipv4 ipv6 any))
+                                  (integerp (cdr step))
+                                  (<= 1 (cdr step) 65535)))
+                           steps))
+      (submission-settings--fail
+       "%S is not a sequence; set `submission-sequence'" sequence))
+    steps))
+
+;;;; All settings
+
+(defun submission-settings-get (plist)
+  "Return the settings that PLIST and the options ask for, checked.
+PLIST has the keywords of `submission-submit'.  The value is a plist
+with :host, :name (the host as the user wrote it), :port (0 for the
+sequence), :steps, :sequence (its name, a string), :user and :security
+\(nil if that depends on whether there is a password)."
+  (let* ((name (if (plist-member plist :host)
+                   (plist-get plist :host)
+                 smtpmail-smtp-server))
+         (host (submission-settings-host name))
+         (sequence (or (plist-get plist :sequence) submission-sequence))
+         (port (cond ((plist-member plist :port)
+                      (submission-settings--keyword-port
+                       (plist-get plist :port)))
+                     ((plist-get plist :sequence) 0)
+                     (t (submission-settings-port smtpmail-smtp-service))))
+         (security (submission-settings--security
+                    (or (plist-get plist :security) submission-security)
+                    port)))
+    (list :host host
+          :name name
+          :port (if (and (eq security 'tls) (eql port 0)) 465 port)
+          :steps (submission-settings-steps sequence)
+          :sequence (if (symbolp sequence) (symbol-name sequence) "")
+          :user (submission-settings--user
+                 (if (plist-member plist :user)
+                     (plist-get plist :user)
+                   smtpmail-smtp-user))
+          :security security)))
+
+(defun submission-settings--user (user)
+  "Return USER, or nil if it is empty; signal an error if it can't be one."
+  (unless (string-or-null-p user)
+    (submission-settings--fail
+     "%S is not a user name; set `smtpmail-smtp-user'" user))
+  (and user (not (string-empty-p user)) user))
+
+(defun submission-settings--security (ours port)
+  "Return the security on PORT, or nil if a password decides.
+OURS is what our own option or the caller says, or nil."
+  (unless (memq ours '(nil starttls opportunistic tls plain))
+    (submission-settings--fail
+     "%S is not a security; set `submission-security'" ours))
+  (cond ((eql port 465) 'tls)
+        (ours)
+        (t (pcase smtpmail-stream-type
+             ('nil nil)
+             ((or 'ssl 'tls) 'tls)
+             ((or 'starttls 'plain) smtpmail-stream-type)
+             (other (submission-settings--fail
+                     "%S is not a type of stream; set `smtpmail-stream-type'"
+                     other))))))
+
+(defun submission-settings-json (settings security user)
+  "Return SETTINGS with SECURITY and USER, for `json-serialize'."
+  `((host . ,(plist-get settings :host))
+    (port . ,(plist-get settings :port))
+    (sequence . ,(vconcat (mapcar (lambda (step)
+                                    `((family . ,(symbol-name (car step)))
+                                      (port . ,(cdr step))))
+                                  (plist-get settings :steps))))
+    (sequence-name . ,(plist-get settings :sequence))
+    (security . ,(symbol-name security))
+    (user . ,(or user ""))
+    (ehlo-name . ,(or submission-ehlo-name ""))
+    (trust-files . ,(vconcat (submission-settings--trust-files)))
+    (allow-cleartext-auth . ,(if submission-allow-cleartext-auth t :false))
+    (remember . ,(symbol-name submission-remember-fallback))
+    (timeouts . ,(submission-settings--timeouts))))
+
+(defun submission-settings--trust-files ()
+  "Return the absolute names of the files that `submission-tls-trust-files' is."
+  (mapcar #'expand-file-name
+          (if (eq submission-tls-trust-files t)
+              (gnutls-trustfiles)
+            submission-tls-trust-files)))
+
+(defun submission-settings--timeouts ()
+  "Return the time limits, for `json-serialize'."
+  (mapcar (pcase-lambda (`(,key . ,option))
+            (let ((seconds (symbol-value option)))
+              (unless (and (numberp seconds) (> seconds 0))
+                (submission-settings--fail
+                 "`%s' must be a number of seconds, not %S" option seconds))
+              (cons key seconds)))
+          '((connect . submission-connect-timeout)
+            (tls . submission-tls-timeout)
+            (greeting . submission-greeting-timeout)
+            (command . submission-command-timeout)
+            (data-initiation . submission-data-initiation-timeout)
+            (data-block . submission-data-block-timeout)
+            (data . submission-data-timeout))))
+
+(provide 'submission-settings)
+
+;;; submission-settings.el ends here

@@ -1,0 +1,362 @@
+;;; submission.el --- Background mail submission -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; Version: 0.1.0
+;; Package-Requires: ((emacs "28.1"))
+;; Keywords: mail
+
+;; This program is free software; you can redistribute it and/or modify
+;; it under the terms of the GNU General Public License as published by
+;; the Free Software Foundation, either version 3 of the License, or
+;; (at your option) any later version.
+
+;; This program is distributed in the hope that it will be useful,
+;; but WITHOUT ANY WARRANTY; without even the implied warranty of
+;; MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+;; GNU General Public License for more details.
+
+;; You should have received a copy of the GNU General Public License
+;; along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+;;; Commentary:
+
+;; Mail leaves Emacs in the background: the Submission port (587)
+;; first, then the SMTP port (25) where 587 is not available.  Emacs
+;; never waits for the network, and a message is on disk before the
+;; sending command returns.
+;;
+;; With smtpmail set up, this in the init file is enough:
+;;
+;;     (require 'submission)
+;;     (submission-mode 1)
+;;
+;; The work is done by a dynamic module, which
+;; `submission-module-compile' builds in the background.
+;;
+;; This file has the options, the commands and the public functions.
+;; The others are loaded when the first message is sent:
+;; submission-job.el (the life of a message), submission-settings.el
+;; (what a message is sent with), submission-receipt.el (receipts and
+;; the outbox on disk), submission-auth.el (passwords),
+;; submission-channel.el (events from the module),
+;; submission-loader.el (finding, loading and building the module) and
+;; submission-report.el (what the user sees).
+
+;;; Code:
+
+(require 'cl-lib)
+
+(declare-function message-narrow-to-headers "message" ())
+(declare-function mail-envelope-from "sendmail" ())
+(declare-function smtpmail-send-it "smtpmail" ())
+(declare-function smtpmail-user-mail-address "smtpmail" ())
+(declare-function smtpmail-maybe-append-domain "smtpmail" (recipient))
+(declare-function submission-job-submit "submission-job" (message plist &optional coding))
+(declare-function submission-job-wait "submission-job" (seconds))
+(declare-function submission-job-send-all "submission-job" ())
+(declare-function submission-receipt-messages "submission-receipt" ())
+
+(defvar mail-specify-envelope-from)
+(defvar message-send-mail-function)
+(defvar send-mail-function)
+(defvar smtpmail-code-conv-from)
+(defvar smtpmail-mail-address)
+
+(defconst submission-version "0.1.0"
+  "The version of this package, and of the module that it needs.")
+
+;;;; Errors
+
+;; Each is a child of `submission-error'.  Those that the user can mend
+;; now are `user-error's too.
+(define-error 'submission-error "Mail not sent")
+(define-error 'submission-user-error "Mail not sent"
+  '(submission-error user-error))
+(define-error 'submission-envelope-error "Mail not sent"
+  '(submission-user-error))
+(define-error 'submission-settings-error "Mail not sent"
+  '(submission-user-error))
+(define-error 'submission-outbox-error "Mail not sent"
+  '(submission-user-error))
+(define-error 'submission-module-missing "Mail not sent"
+  '(submission-user-error))
+(define-error 'submission-module-error "Mail not sent" '(submission-error))
+
+;;;; Options
+
+(defgroup submission nil
+  "Background mail submission."
+  :group 'mail
+  :prefix "submission-")
+
+(defcustom submission-sequence 'mew
+  "Ports that are tried, in order, until a server answers.
+`mew' (the default) tries port 587 and then port 25, over IPv4.
+`ipv6-first' tries 587 over IPv6, 587 over IPv4 and 25 over IPv4.
+`symmetric' tries 587 over IPv6 and IPv4, then 25 over IPv6 and
+IPv4.  A list of (FAMILY . PORT) is tried as written; FAMILY is
+`ipv4', `ipv6' or `any'.
+
+A server with a port of its own (`smtpmail-smtp-service' other than
+25 and 587) is tried on that port alone."
+  :type '(choice
+          (const :tag "IPv4: 587, then 25" mew)
+          (const :tag "587 over IPv6 and IPv4, then 25 over IPv4" ipv6-first)
+          (const :tag "587, then 25, each over IPv6 and IPv4" symmetric)
+          (repeat :tag "Steps"
+                  (cons (choice :tag "Address family"
+                                (const :tag "IPv4" ipv4)
+                                (const :tag "IPv6" ipv6)
+                                (const :tag "Either" any))
+                        (natnum :tag "Port"))))
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-security nil
+  "How connections are protected.
+nil (the default): as `smtpmail-stream-type' says if that is set;
+otherwise `starttls' where a user name is set or auth-source has an
+entry for the server, and else `opportunistic'.
+`starttls': STARTTLS with a verified certificate, or the message is
+held.
+`opportunistic': STARTTLS if the server offers it, with any
+certificate.  Someone on the way can read the mail.  No password is
+sent unless the certificate was verified.
+`tls': TLS from the start, on port 465 unless the server has another
+port.
+`plain': no TLS.  Everyone on the way can read the mail."
+  :type '(choice
+          (const :tag "By the account" nil)
+          (const :tag "STARTTLS, verified" starttls)
+          (const :tag "STARTTLS if offered" opportunistic)
+          (const :tag "TLS from the start (port 465)" tls)
+          (const :tag "No TLS (insecure)" plain))
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-allow-cleartext-auth nil
+  "Whether passwords may be sent over the network without TLS.
+nil (the default) allows that only to this machine.  Any other value
+lets everyone on the way to the server read the password, and matters
+only where `submission-security' is `plain'."
+  :type 'boolean
+  :risky t
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-tls-trust-files t
+  "Files with certificates that are trusted as roots, in PEM format.
+t (the default) is what the function `gnutls-trustfiles' returns; a
+list of files is used instead of that.  The roots of the system are
+always trusted.  Whoever can write one of these files can read your
+mail and password."
+  :type '(choice (const :tag "Those of GnuTLS" t)
+                 (repeat :tag "Files" file))
+  :risky t
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-ehlo-name nil
+  "The name that is told to the server in EHLO, or nil.
+nil (the default) tells the address of this machine, which gives
+nothing else away.  Set it to a host name for a server that wants
+one."
+  :type '(choice (const :tag "The address" nil) (string :tag "Host name"))
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-remember-fallback t
+  "Whether the step that worked is where the next message starts.
+t (the default) remembers it for a day.  `ask' asks first.  nil starts
+each message at the first step, with its alarm."
+  :type '(choice (const :tag "Remember for a day" t)
+                 (const :tag "Ask" ask)
+                 (const :tag "Never" nil))
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-directory
+  (locate-user-emacs-file "submission/outbox/")
+  "The directory where messages wait until a server has accepted them.
+It is created with mode 0700.  Default: submission/outbox/ in
+`user-emacs-directory'."
+  :type 'directory
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-connect-timeout 10
+  "Seconds until a step that got no answer is given up (default 10)."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-tls-timeout 30
+  "Seconds that a TLS handshake may take (default 30)."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-greeting-timeout 300
+  "Seconds to wait for a server's greeting (default 300).
+Some servers make everyone wait on purpose."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-command-timeout 300
+  "Seconds to wait for the reply to a command (default 300)."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-data-initiation-timeout 120
+  "Seconds to wait for the reply to DATA (default 120)."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-data-block-timeout 180
+  "Seconds that the server may take to read a block (default 180)."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-data-timeout 600
+  "Seconds to wait for the reply to a whole message (default 600).
+A message that got no reply may have arrived, so a short time makes
+messages end as `uncertain'."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-finished-functions nil
+  "Functions to call when it is known how a message went.
+Each is called with one argument, a receipt, whenever a message
+becomes accepted, refused, held, deferred, uncertain or cancelled.
+
+A receipt is a plist with the keys `:id', `:message-id', `:status',
+`:reason', `:host', `:address', `:family', `:port', `:tls', `:reply',
+`:accepted', `:refused', `:attempts' and `:elapsed'."
+  :type 'hook
+  :package-version '(submission . "0.1.0"))
+
+;;;; Sending through smtpmail
+
+(defvar submission--replaced nil
+  "Variables that `submission-mode' has set, each with its old value.")
+
+(defun submission--via-smtp (recipients buffer &rest _)
+  "Submit the message in BUFFER to RECIPIENTS.
+This stands in for `smtpmail-via-smtp'.  Return nil, which means
+success, once the message is in the outbox; signal an error if it
+can't be put there."
+  (with-current-buffer buffer
+    (submission-submit--internal
+     buffer
+     (list :from (submission--smtpmail-sender)
+           ;; smtpmail has collected them in reverse.
+           :to (mapcar #'smtpmail-maybe-append-domain (reverse recipients)))
+     smtpmail-code-conv-from))
+  nil)
+
+(defun submission--smtpmail-sender ()
+  "Return the envelope sender that smtpmail would use, or nil."
+  (save-restriction
+    (message-narrow-to-headers)
+    (or smtpmail-mail-address
+        (and mail-specify-envelope-from (mail-envelope-from))
+        (let ((from (mail-fetch-field "from")))
+          (and from (cadr (mail-extract-address-components from))))
+        (smtpmail-user-mail-address))))
+
+;;;###autoload
+(defun submission-send-it ()
+  "Send the mail in the current buffer in the background.
+This is for `message-send-mail-function' and `send-mail-function'.  The
+message is prepared by `smtpmail-send-it' with smtpmail's variables,
+and is in the outbox when this returns."
+  (require 'smtpmail)
+  (cl-letf (((symbol-function 'smtpmail-via-smtp) #'submission--via-smtp))
+    (smtpmail-send-it)))
+
+;;;###autoload
+(define-minor-mode submission-mode
+  "Send mail in the background, wherever smtpmail would send it.
+All that sends through smtpmail goes through `submission-submit'
+instead, with smtpmail's variables, auth-source, queue and
+X-Message-SMTP-Method headers.  Where nobody has chosen how mail is
+sent (`sendmail-query-once'), smtpmail is used as long as the mode is
+on."
+  :global t
+  :group 'submission
+  (if submission-mode
+      (submission--turn-on)
+    (submission--turn-off)))
+
+(defun submission--turn-on ()
+  "Put ourselves in smtpmail's place."
+  (advice-add 'smtpmail-via-smtp :override #'submission--via-smtp)
+  (dolist (variable '(send-mail-function message-send-mail-function))
+    (when (and (boundp variable)
+               (eq (default-value variable) 'sendmail-query-once))
+      (push (cons variable 'sendmail-query-once) submission--replaced)
+      (set-default variable 'smtpmail-send-it))))
+
+(defun submission--turn-off ()
+  "Undo what `submission--turn-on' did, unless it was changed since."
+  (advice-remove 'smtpmail-via-smtp #'submission--via-smtp)
+  (pcase-dolist (`(,variable . ,value) submission--replaced)
+    (when (eq (default-value variable) 'smtpmail-send-it)
+      (set-default variable value)))
+  (setq submission--replaced nil))
+
+;;;; Sending from Lisp
+
+(defun submission-submit (message &rest plist)
+  "Submit MESSAGE in the background and return its id at once.
+MESSAGE is a buffer or a file name: a complete message, header and
+body, as it is to be sent.  A Bcc header is left out.  PLIST is made of
+these keywords and values:
+
+:from      the sender's address (default: that of the From header)
+:to        a list of addresses (default: those of To, Cc and Bcc, or
+           of Resent-To, Resent-Cc and Resent-Bcc)
+:host      the server (default: `smtpmail-smtp-server')
+:port      its port, or nil for the sequence (default: what
+           `smtpmail-smtp-service' means)
+:user      the user name (default: `smtpmail-smtp-user')
+:security  as in `submission-security'
+:sequence  as in `submission-sequence'
+:callback  a function to call with the receipt, at the moments
+           `submission-finished-functions' are called; it is lost when
+           Emacs ends
+
+When this returns, the message is in the outbox, on disk.  Errors are
+children of `submission-error'; then nothing was submitted."
+  (submission-submit--internal message plist))
+
+(defun submission-submit--internal (message plist &optional coding)
+  "Submit MESSAGE with PLIST, see `submission-submit'; return its id.
+CODING is the coding system of a multibyte buffer (default UTF-8)."
+  (when (version< emacs-version "28.1")
+    (signal 'submission-module-missing
+            (list (format "This needs Emacs 28.1 or later, and this is %s"
+                          emacs-version))))
+  (require 'submission-job)
+  (submission-job-submit message plist coding))
+
+(defun submission-wait (&optional seconds)
+  "Wait until nothing is being sent, at most SECONDS (default: for ever).
+Events are handled in the meantime.  Return t when no message is queued
+or sending and every hook and callback has run, nil when the time was
+up.  Messages that are deferred, held or uncertain don't count."
+  (or (not (featurep 'submission-job))
+      (submission-job-wait seconds)))
+
+(defun submission-messages ()
+  "Return the receipts of all messages in the outbox, oldest first.
+`submission-finished-functions' says what a receipt is."
+  (require 'submission-receipt)
+  (submission-receipt-messages))
+
+;;;###autoload
+(defun submission-outbox-send-all ()
+  "Try now to send all that waits in the outbox.
+That is what is deferred, and what is queued or sending but whose Emacs
+is gone; not what is held or uncertain.  Return the ids."
+  (interactive)
+  (require 'submission-job)
+  (submission-job-send-all))
+
+;;;###autoload (autoload 'submission-module-compile "submission-loader" nil t)
+
+(provide 'submission)
+
+;;; submission.el ends here

@@ -25,9 +25,9 @@ type Draft struct {
 // stays. Once Add has returned, the message outlives a loss of power.
 //
 // A file in the outbox directory whose name begins with a dot (DraftPrefix) is
-// gone afterwards, whether Add succeeds or not: the draft in Emacs is what is
-// fallen back on. Any other file stays as it is. After an error nothing is
-// left behind.
+// then gone. Any other file stays as it is. After an error either is still
+// where it was, for the caller to remove or to show, and nothing else is left
+// behind.
 //
 // The order of the steps is that of a crash's harmlessness: the bytes are
 // synced under a temporary name, then the state comes by rename, which is the
@@ -36,9 +36,6 @@ type Draft struct {
 func (b *Box) Add(from Draft) (*Entry, error) {
 	const doing = "queue the message"
 	temp := b.temporary(from.File)
-	if temp != "" {
-		defer b.disk.remove(temp)
-	}
 	now := b.now()
 	e, err := b.fresh(now, from.ID)
 	if err != nil {
@@ -65,9 +62,12 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		err = b.disk.syncDir()
 	}
 	if err != nil {
-		err = b.takeBack(id, err)
+		err = b.takeBack(id, temp, err)
 		e.Release()
 		return nil, fail(doing, "", err)
+	}
+	if temp != "" {
+		b.disk.remove(temp) // still there if it had a Bcc; if that fails, Open does it
 	}
 	return e, nil
 }
@@ -141,10 +141,11 @@ func (b *Box) bring(file, temp, id string) (found, error) {
 		return found{}, err
 	}
 	if temp != "" && len(result.cuts) == 0 {
-		if err := b.disk.adopt(temp, source); err != nil {
-			return found{}, err
+		err := errors.Join(source.Chmod(0o600), b.disk.sync(temp, source), source.Close())
+		if err == nil {
+			err = b.disk.rename(temp, newMessageName(id))
 		}
-		return result, b.disk.rename(temp, newMessageName(id))
+		return result, err
 	}
 	var copied found
 	err = b.disk.create(newMessageName(id), func(to *os.File) error {
@@ -161,13 +162,18 @@ func (b *Box) bring(file, temp, id string) (found, error) {
 }
 
 // takeBack undoes an Add that failed with err, the state first, as without it
-// nothing is mail.
-func (b *Box) takeBack(id string, err error) error {
+// nothing is mail. If the caller's file was renamed it gets its name back.
+func (b *Box) takeBack(id, temp string, err error) error {
 	if failed := b.disk.remove(stateName(id)); failed != nil {
 		return fmt.Errorf("%w; and it could not be taken back, so it may be sent after all, as %s: %w", err, id, failed)
 	}
-	b.disk.remove(newMessageName(id))
-	b.disk.remove(messageName(id))
+	for _, name := range []string{newMessageName(id), messageName(id)} {
+		if temp != "" && b.disk.exists(name) && !b.disk.exists(temp) {
+			b.disk.rename(name, temp) // or else it stays: it may be all there is
+		} else {
+			b.disk.remove(name)
+		}
+	}
 	b.disk.syncDir()
 	return err
 }

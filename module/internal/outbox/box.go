@@ -128,7 +128,7 @@ func (b *Box) read(id string) (State, error) {
 	if err != nil {
 		return State{}, fail(doing, id, err)
 	}
-	s, err := Decode(text, id)
+	s, err := decode(text, id)
 	return s, fail(doing, id, err)
 }
 

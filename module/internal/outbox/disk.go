@@ -23,7 +23,7 @@ type disk struct {
 
 // step is one change to the disk.
 type step struct {
-	op   string // create, write, chmod, sync, rename, remove or syncdir
+	op   string // create, write, sync, rename, remove or syncdir
 	name string
 	to   string // of a rename
 }
@@ -73,7 +73,7 @@ func (d *disk) syncDir() error {
 // create makes a file, or empties what a crash left under its name, lets fill
 // write its content, and makes that durable, though not yet the name. If it
 // fails there is no file.
-func (d *disk) create(name string, fill func(*os.File) error) (err error) {
+func (d *disk) create(name string, fill func(*os.File) error) error {
 	if err := d.step("create", name, ""); err != nil {
 		return err
 	}
@@ -84,33 +84,21 @@ func (d *disk) create(name string, fill func(*os.File) error) (err error) {
 	if err = d.step("write", name, ""); err == nil {
 		err = fill(file)
 	}
-	return d.finish(file, name, err)
-}
-
-// adopt makes the content and the mode of a file that somebody else wrote
-// ours and durable.
-func (d *disk) adopt(name string, file *os.File) error {
-	err := d.step("chmod", name, "")
 	if err == nil {
-		err = file.Chmod(0o600)
+		err = d.sync(name, file)
 	}
-	return d.finish(file, name, err)
-}
-
-// finish syncs and closes a file, or removes it if that or what was done
-// before (err) failed.
-func (d *disk) finish(file *os.File, name string, err error) error {
-	if err == nil {
-		err = d.step("sync", name, "")
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	err = errors.Join(err, file.Close())
-	if err != nil {
+	if err = errors.Join(err, file.Close()); err != nil {
 		d.remove(name)
 	}
 	return err
+}
+
+// sync makes the content and the mode of a file durable.
+func (d *disk) sync(name string, file *os.File) error {
+	if err := d.step("sync", name, ""); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // replace puts a file with this content in the place of name by way of temp.

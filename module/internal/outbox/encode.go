@@ -14,10 +14,10 @@ import (
 // bytes: ten thousand recipients with long replies fit in.
 const stateLimit = 8 << 20
 
-// Encode gives the state file's bytes: one JSON object, indented for people,
+// encode gives the state file's bytes: one JSON object, indented for people,
 // in ASCII and without a NUL even as an escape, which Emacs 28 can't read. The
 // error is ErrInvalid.
-func (s State) Encode() ([]byte, error) {
+func (s State) encode() ([]byte, error) {
 	s = s.clone()
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -39,9 +39,9 @@ func (s State) Encode() ([]byte, error) {
 	return ascii, nil
 }
 
-// Decode reads the state file of the message id. The error is ErrNewer or
+// decode reads the state file of the message id. The error is ErrNewer or
 // ErrDamaged.
-func Decode(text []byte, id string) (State, error) {
+func decode(text []byte, id string) (State, error) {
 	var head struct {
 		Version int `json:"version"`
 	}

@@ -79,8 +79,8 @@ func (e *Entry) State() State {
 }
 
 // Move gives the message another status, if the table of moves has that move;
-// else the error is ErrMove. Reason and NextTry are emptied first, as they
-// belong to the status that is left; then change, unless nil, may set them and
+// else the error is ErrMove. Reason, Detail and NextTry are emptied first, as
+// they belong to the status that is left; then change, unless nil, may set them and
 // all else but Version, ID, Rev, Status and Dot.
 //
 // The move is durable when Move returns, but for the one to Sending: losing
@@ -93,7 +93,7 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 		return fail("move", e.state.ID, fmt.Errorf("%w: from %s to %s", ErrMove, e.state.Status, to))
 	}
 	next := e.state.clone()
-	next.Reason, next.NextTry = NoReason, nil
+	next.Reason, next.Detail, next.NextTry = NoReason, "", nil
 	if change != nil {
 		change(&next)
 	}
@@ -134,7 +134,7 @@ func (e *Entry) store(next State, durable bool) error {
 		return fail(doing, e.state.ID, ErrReleased)
 	}
 	next.Version, next.ID, next.Rev = Version, e.state.ID, e.state.Rev+1
-	text, err := next.Encode()
+	text, err := next.encode()
 	if err != nil {
 		return fail(doing, next.ID, err)
 	}

@@ -16,10 +16,12 @@
 
 (defvar story-receipts (getenv "STORY_RECEIPTS"))
 
-(defun story--note (object)
-  "Append OBJECT as a line of JSON to the file of receipts."
-  (let ((coding-system-for-write 'utf-8-unix))
-    (write-region (concat (json-encode object) "\n") nil story-receipts t 'quiet)))
+(defun story--note (receipt)
+  "Append RECEIPT as a line of JSON to the file of receipts."
+  (let ((coding-system-for-write 'utf-8-unix)
+        (attempts (vconcat (plist-get receipt :attempts))))
+    (write-region (concat (json-encode (plist-put (copy-sequence receipt) :attempts attempts)) "\n")
+                  nil story-receipts t 'quiet)))
 
 (add-hook 'submission-finished-functions #'story--note)
 

@@ -39,7 +39,6 @@ func init() {
 // time, on one thread.
 type module struct {
 	offices map[string]*job.Dispatcher // by outbox directory
-	latest  *job.Dispatcher            // the one opened last
 }
 
 func (m *module) define(env emacs.Environment) {
@@ -48,10 +47,10 @@ func (m *module) define(env emacs.Environment) {
 		func(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 			return ctx.Environment().String(version), nil
 		})
-	defineJSON(env, "submission-module-protect",
-		"Make signal handlers run on stacks of their own, as Go needs it.\nCall it after something has installed a signal handler.\nThe argument is not used.  Return nil.\n\n(fn JSON)",
-		func([]byte) (string, error) {
-			return "", nil // every function does so when it is called
+	define(env, "submission-module-protect", 0,
+		"Make signal handlers run on stacks of their own, as Go needs it.\nCall it after something has installed a signal handler.  Return nil.\n\n(fn)",
+		func(emacs.FunctionCallContext) (emacs.Value, error) {
+			return nil, nil // every function does so when it is called
 		})
 	define(env, "submission-module-open", 2,
 		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\", an absolute file name, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
@@ -108,7 +107,6 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 	events := event.NewStream(channel)
 	if office, ok := m.offices[arg.Directory]; ok {
 		office.Attach(events)
-		m.latest = office
 		return nil, nil
 	}
 	office, err := job.NewDispatcher(arg.Directory, arg.Interactive, events)
@@ -116,16 +114,12 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 		events.Close()
 		return nil, asLisp(err)
 	}
-	m.offices[arg.Directory], m.latest = office, office
+	m.offices[arg.Directory] = office
 	return nil, nil
 }
 
-// office returns the dispatcher of an outbox directory, "" being the one that
-// was opened last.
+// office returns the dispatcher of an outbox directory.
 func (m *module) office(dir string) (*job.Dispatcher, error) {
-	if dir == "" && m.latest != nil {
-		return m.latest, nil
-	}
 	if d, ok := m.offices[dir]; ok {
 		return d, nil
 	}

@@ -36,12 +36,14 @@ type Draft struct {
 func (b *Box) Add(from Draft) (*Entry, error) {
 	const doing = "queue the message"
 	temp := b.temporary(from.File)
-	now := b.now()
-	e, err := b.fresh(now, from.ID)
+	now, id := b.now(), from.ID
+	if id == "" {
+		id = NewID(now)
+	}
+	e, err := b.fresh(id)
 	if err != nil {
 		return nil, fail(doing, "", err)
 	}
-	id := e.state.ID
 	found, err := b.bring(from.File, temp, id)
 	if err != nil {
 		e.Release()
@@ -90,30 +92,23 @@ func (b *Box) temporary(file string) string {
 	return name
 }
 
-// fresh returns an owned entry with the ID wanted, or a new one, and nothing
-// else.
-func (b *Box) fresh(now time.Time, wanted string) (*Entry, error) {
-	if wanted != "" && !ValidID(wanted) {
-		return nil, fmt.Errorf("%w: no id: %.40q", ErrInvalid, wanted)
+// fresh returns an owned entry with that ID, which no message has yet, and
+// nothing else in it.
+func (b *Box) fresh(id string) (*Entry, error) {
+	if !ValidID(id) {
+		return nil, fmt.Errorf("%w: %.40q is not an id", ErrInvalid, id)
 	}
-	for range 100 {
-		id := wanted
-		if id == "" {
-			id = NewID(now)
-		}
-		lock, err := acquire(b.disk.path(lockName(id)))
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !b.disk.exists(stateName(id)) && !b.disk.exists(messageName(id)) && !b.disk.exists(newMessageName(id)) {
-			return &Entry{box: b, lock: lock, state: State{ID: id}}, nil
-		}
-		lock.release()
+	lock, err := acquire(b.disk.path(lockName(id)))
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.New("no free id") // a hundred times the same 32 random bits
+	for _, name := range []string{stateName(id), messageName(id), newMessageName(id)} {
+		if b.disk.exists(name) {
+			lock.release()
+			return nil, fmt.Errorf("%w: there is a message %s already", ErrInvalid, id)
+		}
+	}
+	return &Entry{box: b, lock: lock, state: State{ID: id}}, nil
 }
 
 // bring makes the bytes of file, without its Bcc fields, durable under the

@@ -120,7 +120,7 @@ func (d *disk) replace(temp, name string, content []byte) error {
 // copyWithout copies all of from but the cuts, which are in order.
 func copyWithout(to, from *os.File, size int64, cuts []span) error {
 	at := int64(0)
-	for _, cut := range append(cuts[:len(cuts):len(cuts)], span{size, size}) {
+	for _, cut := range append(cuts[:len(cuts):len(cuts)], span{from: size, to: size}) {
 		if _, err := from.Seek(at, io.SeekStart); err != nil {
 			return err
 		}

@@ -19,7 +19,10 @@ const (
 )
 
 // span is a piece of a file, from its first byte to before its end.
-type span struct{ from, to int64 }
+type span struct {
+	from, to int64
+	afterCR  bool // a line end that is a bare CR comes before it
+}
 
 // found is what a message's bytes tell.
 type found struct {
@@ -64,12 +67,13 @@ type header struct {
 	sawCR   bool // the last byte was a CR
 	begun   bool // the line has a byte in it
 
-	start  int64  // where the field starts
-	name   []byte // of the field, lower case
-	named  bool   // its colon was seen
-	value  []byte // of Subject or Message-ID
-	wanted *string
-	cut    bool // it is a Bcc
+	start   int64  // where the field starts
+	afterCR bool   // the line end before that is a bare CR
+	name    []byte // of the field, lower case
+	named   bool   // its colon was seen
+	value   []byte // of Subject or Message-ID
+	wanted  *string
+	cut     bool // it is a Bcc
 }
 
 // take takes the next byte.
@@ -81,6 +85,11 @@ func (h *header) take(c byte) {
 		if !h.begun {
 			h.endField() // what is cut ends before the empty line
 			h.done = true
+			if last := len(h.cuts) - 1; c == '\n' && last >= 0 && h.cuts[last].to == h.size && h.cuts[last].afterCR {
+				// The CR before and the LF after would become one line end,
+				// and the empty line would be gone: an LF is left between.
+				h.cuts[last].to--
+			}
 		}
 		h.begun, h.sawCR = false, c == '\r'
 	default:
@@ -134,10 +143,11 @@ func (h *header) endField() {
 		case len(h.cuts) >= cutLimit:
 			h.tooMany = true
 		default:
-			h.cuts = append(h.cuts, span{h.start, end})
+			h.cuts = append(h.cuts, span{h.start, end, h.afterCR})
 		}
 	}
-	h.start, h.name, h.named, h.value, h.wanted, h.cut = h.size, h.name[:0], false, h.value[:0], nil, false
+	h.start, h.afterCR = h.size, h.sawCR
+	h.name, h.named, h.value, h.wanted, h.cut = h.name[:0], false, h.value[:0], nil, false
 }
 
 // printable makes text of a field's value: valid UTF-8, a space for each

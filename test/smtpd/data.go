@@ -3,7 +3,6 @@
 package smtpd
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -55,15 +54,23 @@ func (c *conn) readData() ([]byte, error) {
 	var wire []byte
 	from := 0 // where the line begins that CRLF will end
 	for {
-		part, err := c.in.ReadSlice('\n')
-		if stop != nil && int64(len(wire)+len(part)) >= stop.After {
-			return append(wire, part[:stop.After-int64(len(wire))]...), c.stopBody(stop)
+		// A part is what is there, up to a line's end: the stop must not wait
+		// for that.
+		if _, err := c.in.Peek(1); err != nil {
+			return wire, err
+		}
+		part, _ := c.in.Peek(c.in.Buffered())
+		if i := bytes.IndexByte(part, '\n'); i >= 0 {
+			part = part[:i+1]
+		}
+		if stop != nil {
+			part = part[:min(int64(len(part)), stop.After-int64(len(wire)))]
 		}
 		wire = append(wire, part...)
+		c.in.Discard(len(part))
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-		case err != nil:
-			return wire, err
+		case stop != nil && int64(len(wire)) == stop.After:
+			return wire, c.stopBody(stop)
 		case string(wire[from:]) == ".\r\n":
 			return wire, nil
 		case bytes.HasSuffix(wire[from:], []byte("\r\n")):

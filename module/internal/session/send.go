@@ -127,7 +127,7 @@ func checkAddress(address string) error {
 
 // envelope says MAIL and each RCPT, after RSET where an earlier transaction
 // may be open.
-func (s *Session) envelope(ctx context.Context, env Envelope, parameters string, result *Result) (err error) {
+func (s *Session) envelope(ctx context.Context, env Envelope, parameters string, result *Result) error {
 	if s.begun {
 		if err := s.expect2(ctx, StageReset, "RSET", result); err != nil {
 			return err
@@ -139,15 +139,16 @@ func (s *Session) envelope(ctx context.Context, env Envelope, parameters string,
 	}
 	accepted := 0
 	for _, to := range env.To {
-		result.Reply, err = s.command(ctx, StageRcpt, s.limits.Command, "RCPT TO:<"+to+">")
+		reply, err := s.command(ctx, StageRcpt, s.limits.Command, "RCPT TO:<"+to+">")
 		if err != nil {
 			return err
 		}
-		class := result.Reply.class()
-		if class == 3 || result.Reply.Code == 421 || isAuthCode(result.Reply.Code) {
-			return s.refused(StageRcpt, result.Reply)
+		result.Reply = reply
+		class := reply.class()
+		if class == 3 || reply.Code == 421 || isAuthCode(reply.Code) {
+			return s.refused(StageRcpt, reply)
 		}
-		result.Recipients = append(result.Recipients, Recipient{to, result.Reply, class == 2})
+		result.Recipients = append(result.Recipients, Recipient{to, reply, class == 2})
 		if class == 2 {
 			accepted++
 		}
@@ -159,21 +160,29 @@ func (s *Session) envelope(ctx context.Context, env Envelope, parameters string,
 }
 
 // expect2 sends a command that goes well with 2xx or not at all.
-func (s *Session) expect2(ctx context.Context, stage Stage, line string, result *Result) (err error) {
-	result.Reply, err = s.command(ctx, stage, s.limits.Command, line)
-	if err == nil && result.Reply.class() != 2 {
-		err = s.refused(stage, result.Reply)
+func (s *Session) expect2(ctx context.Context, stage Stage, line string, result *Result) error {
+	reply, err := s.command(ctx, stage, s.limits.Command, line)
+	if err != nil {
+		return err
 	}
-	return err
+	result.Reply = reply
+	if reply.class() != 2 {
+		return s.refused(stage, reply)
+	}
+	return nil
 }
 
 // data says DATA and waits for 354.
-func (s *Session) data(ctx context.Context, result *Result) (err error) {
-	result.Reply, err = s.command(ctx, StageData, s.limits.DataInitiation, "DATA")
-	if err == nil && result.Reply.Code != 354 {
-		err = s.refused(StageData, result.Reply)
+func (s *Session) data(ctx context.Context, result *Result) error {
+	reply, err := s.command(ctx, StageData, s.limits.DataInitiation, "DATA")
+	if err != nil {
+		return err
 	}
-	return err
+	result.Reply = reply
+	if reply.Code != 354 {
+		return s.refused(StageData, reply)
+	}
+	return nil
 }
 
 // message writes the message and the final dot and reads the reply. Whatever

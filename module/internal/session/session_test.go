@@ -35,7 +35,7 @@ type peer struct {
 	r       *bufio.Reader
 	tls     *tls.Config
 	lines   []string // what the client said
-	message string   // what MSG read
+	message string   // what the last MSG read
 	err     error    // where the script was left
 	done    chan struct{}
 }
@@ -83,6 +83,7 @@ func (p *peer) step(step string) error {
 		}
 		return nil
 	case "MSG":
+		p.message = ""
 		for !strings.HasSuffix(p.message, "\r\n.\r\n") && p.message != ".\r\n" {
 			line, err := p.r.ReadString('\n')
 			p.message += line

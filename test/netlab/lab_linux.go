@@ -127,8 +127,7 @@ func (l *Lab) NoRoute(to netip.Addr, kind string) {
 }
 
 // Roam moves the client to network 0 or 1: the same addresses on both, behind
-// another gateway. It starts on 0. Connections of the network that is left
-// stay silent.
+// another gateway. It starts on 0. What Answer said on a network stays with it.
 func (l *Lab) Roam(network int) {
 	l.t.Helper()
 	l.mu.Lock()
@@ -152,9 +151,6 @@ func (l *Lab) join(network int) {
 	l.t.Helper()
 	link := l.Client.up(l.t, upName(network))
 	index := link.Attrs().Index
-	// Three questions after a neighbour who isn't there are enough, quickly.
-	l.Client.Sysctl(l.t, "net.ipv4.neigh."+upName(network)+".retrans_time_ms", "50")
-	l.Client.Sysctl(l.t, "net.ipv6.neigh."+upName(network)+".retrans_time_ms", "50")
 	l.Client.address(l.t, link, "198.18.0.2/24")
 	l.Client.address(l.t, link, "fd00:0:0:1::2/64")
 	v4, v6 := l.Router()
@@ -166,22 +162,35 @@ func (l *Lab) join(network int) {
 	l.Server.route(l.t, "fd00:0:0:1::/64", netlink.Route{Gw: v6.AsSlice()})
 }
 
-// leave takes the client off a network.
+// leave takes the client's addresses and routes off a network. The link stays
+// up: the kernel takes its time over a link that comes up again.
 func (l *Lab) leave(network int) {
 	l.t.Helper()
 	link, err := l.Client.net.LinkByName(upName(network))
-	if err == nil {
-		err = l.Client.net.LinkSetDown(link)
-	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := l.Client.net.RouteList(link, family)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for _, route := range routes {
+			if route.Gw == nil {
+				continue // goes with the address
+			}
+			if err := l.Client.net.RouteDel(&route); err != nil {
+				l.t.Fatal(err)
+			}
+		}
 		addrs, err := l.Client.net.AddrList(link, family)
 		if err != nil {
 			l.t.Fatal(err)
 		}
 		for _, addr := range addrs {
+			if addr.Scope == int(netlink.SCOPE_LINK) {
+				continue
+			}
 			if err := l.Client.net.AddrDel(link, &addr); err != nil {
 				l.t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ package netlab
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,12 @@ func inClient() bool { return os.Getenv(clientVariable) != "" }
 // is not root stays where they are.
 func Main(m *testing.M) int {
 	if inClient() || os.Geteuid() != 0 {
+		// These tests wait for the network, not for a processor. Whoever sets
+		// -parallel is heard: flags are read later.
+		if err := flag.Set("test.parallel", "64"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		return m.Run()
 	}
 	// The child is to end with this thread, so the thread must not end before.

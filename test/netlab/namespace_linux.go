@@ -166,7 +166,8 @@ func (n *Namespace) Sysctl(t testing.TB, name, value string) {
 	}
 }
 
-// up brings a link up and returns it.
+// up brings a link up and returns it. Three questions after a neighbour who
+// isn't there are enough, and quickly.
 func (n *Namespace) up(t testing.TB, name string) netlink.Link {
 	t.Helper()
 	link, err := n.net.LinkByName(name)
@@ -176,6 +177,8 @@ func (n *Namespace) up(t testing.TB, name string) netlink.Link {
 	if err != nil {
 		t.Fatalf("link %s: %v", name, err)
 	}
+	n.Sysctl(t, "net.ipv4.neigh."+name+".retrans_time_ms", "50")
+	n.Sysctl(t, "net.ipv6.neigh."+name+".retrans_time_ms", "50")
 	return link
 }
 

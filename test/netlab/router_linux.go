@@ -63,14 +63,14 @@ func newRouter(t testing.TB, l *Lab, network int) *router {
 		ip6 daddr . tcp dport @v6 drop
 	}
 }`)
-	pair(t, l.Client, upName(network), r.Namespace, "client")
+	pair(t, l.Client, upName(network), r.Namespace, "client", 100+network)
 	down := r.up(t, "client")
 	v4, v6 := l.Router()
 	r.address(t, down, v4.String()+"/24")
 	r.address(t, down, v6.String()+"/64")
 
 	in := fmt.Sprintf("in%d", network)
-	pair(t, l.Server, in, r.Namespace, "server")
+	pair(t, l.Server, in, r.Namespace, "server", 200+network)
 	v4, v6 = outside(network, 1)
 	out := r.up(t, "server")
 	r.address(t, out, v4.String()+"/24")
@@ -86,10 +86,13 @@ func newRouter(t testing.TB, l *Lab, network int) *router {
 	return r
 }
 
-// pair makes a cable between two machines, which is gone after the test.
-func pair(t testing.TB, a *Namespace, nameA string, b *Namespace, nameB string) {
+// pair makes a cable between two machines, which is gone after the test. The
+// number of the end at a is to differ from the one that the kernel gives to the
+// end at b: if they happen to be the same, the kernel may take a second to see
+// that the link is up (linkwatch_urgent_event in net/core/link_watch.c).
+func pair(t testing.TB, a *Namespace, nameA string, b *Namespace, nameB string, number int) {
 	t.Helper()
-	cable := netlink.NewVeth(netlink.LinkAttrs{Name: nameA})
+	cable := netlink.NewVeth(netlink.LinkAttrs{Name: nameA, Index: number})
 	cable.PeerName = nameB
 	cable.PeerNamespace = netlink.NsFd(b.ns)
 	if err := a.net.LinkAdd(cable); err != nil {

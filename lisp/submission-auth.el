@@ -142,17 +142,31 @@ Elements are (ask . EVENT) and (save ACCOUNT . TOKEN).")
         ((submission-auth--quiet-p)
          (submission-auth--work-off))))
 
+(defvar submission-auth--asked nil
+  "When the last question ended: (NUMBER-OF-INPUT-EVENTS . TIME), or nil.
+Emacs doesn't know that it is idle after a question from a timer, until
+the next command.")
+
+(defun submission-auth--idle-p ()
+  "Return non-nil if the user has typed nothing for a second."
+  (let ((idle (current-idle-time)))
+    (cond (submission-auth-waiting)
+          (idle (>= (float-time idle) 1))
+          (submission-auth--asked
+           (and (eql num-nonmacro-input-events (car submission-auth--asked))
+                (>= (float-time
+                     (time-since (cdr submission-auth--asked)))
+                    1))))))
+
 (defun submission-auth--quiet-p ()
   "Return non-nil if a question now steals no keystrokes."
-  (let ((idle (current-idle-time)))
-    (and (or submission-auth-waiting
-             (and idle (>= (float-time idle) 1)))
-         (zerop (minibuffer-depth))
-         (not (active-minibuffer-window))
-         (not cursor-in-echo-area)
-         (not executing-kbd-macro)
-         ;; A daemon without a frame has nobody to ask.
-         (not (equal (terminal-name) "initial_terminal")))))
+  (and (submission-auth--idle-p)
+       (zerop (minibuffer-depth))
+       (not (active-minibuffer-window))
+       (not cursor-in-echo-area)
+       (not executing-kbd-macro)
+       ;; A daemon without a frame has nobody to ask.
+       (not (equal (terminal-name) "initial_terminal"))))
 
 (defun submission-auth--work-off ()
   "Deal with all of `submission-auth--work'."
@@ -163,7 +177,9 @@ Elements are (ask . EVENT) and (save ACCOUNT . TOKEN).")
         (pcase (pop submission-auth--work)
           (`(ask . ,event) (submission-auth--answer event))
           (`(save ,account . ,token)
-           (submission-auth--save account token)))))))
+           (submission-auth--save account token))))
+      (setq submission-auth--asked
+            (cons num-nonmacro-input-events (current-time))))))
 
 (defun submission-auth--answer (event)
   "Answer EVENT, a question from the module."
@@ -208,7 +224,12 @@ It is not the one that the message was given before, unless EVENT only
 asks for that one again."
   (let ((again (equal (plist-get event :why) "again"))
         (used (gethash (plist-get event :id) submission-auth--given)))
-    (unless again (submission-auth--forget account))
+    (unless again
+      (submission-auth--forget account)
+      (when (and (equal (plist-get event :why) "535")
+                 (submission-auth--same-p
+                  used (cdr (assoc account submission-auth--fresh))))
+        (submission-auth--drop-fresh account)))
     (cl-find-if
      (lambda (token)
        (and (submission-auth--password token)
@@ -247,20 +268,30 @@ asks for that one again."
 Return nil if the user doesn't give one."
   (condition-case err
       (let* ((known (submission-auth--search account))
-             (user (or (plist-get account :user) (plist-get known :user))))
+             (user (or (plist-get account :user) (plist-get known :user)))
+             (why (if (equal (plist-get event :why) "535")
+                      "The server refused the password.  "
+                    ""))
+             (used (gethash (plist-get event :id) submission-auth--given)))
         (if (submission-auth--password known)
             ;; auth-source would only return what was refused.
-            (submission-auth--read account user event)
-          (or (submission-auth--create account user)
-              (submission-auth--read account user event))))
+            (submission-auth--read account user why)
+          (or (submission-auth--create account user why
+                                       (plist-get used :user))
+              (submission-auth--read account user why))))
     (quit nil)
     (error (message "submission: no password: %s" (car err)) nil)))
 
-(defun submission-auth--create (account user)
-  "Have auth-source ask for a token for USER at ACCOUNT, so it can be saved."
+(defun submission-auth--create (account user why default)
+  "Have auth-source ask for a token for USER at ACCOUNT, so it can be saved.
+WHY comes before the prompts.  DEFAULT is the default user name, or nil."
   (let ((auth-source-creation-prompts
-         '((user . "SMTP user name for %h: ")
-           (secret . "SMTP password for %u@%h: "))))
+         `((user . ,(concat why "SMTP user name for %h: "))
+           (secret . ,(concat why "SMTP password for %u@%h: "))))
+        (auth-source-creation-defaults
+         (if default
+             (cons (cons 'user default) auth-source-creation-defaults)
+           auth-source-creation-defaults)))
     (car (apply #'auth-source-search
                 :max 1
                 :host (car (plist-get account :hosts))
@@ -269,18 +300,14 @@ Return nil if the user doesn't give one."
                 :create t
                 (and user (list :user user))))))
 
-(defun submission-auth--read (account user event)
-  "Read a token for USER at ACCOUNT because of EVENT."
+(defun submission-auth--read (account user why)
+  "Read a token for USER at ACCOUNT; WHY comes before the prompt."
   (let* ((host (car (plist-get account :hosts)))
          (user (or user
                    (read-string (format "SMTP user name for %s: " host)
                                 nil nil (user-login-name))))
          (password (read-passwd
-                    (format "%sSMTP password for %s@%s: "
-                            (if (equal (plist-get event :why) "535")
-                                "The server refused the password.  "
-                              "")
-                            user host))))
+                    (format "%sSMTP password for %s@%s: " why user host))))
     (and (not (string-empty-p password))
          (list :user user :secret (lambda () password)))))
 
@@ -308,8 +335,11 @@ change it there"
     (unless (submission-auth--same-p token (submission-auth--search account))
       (when auth-source-do-cache
         (auth-source-remember (submission-auth--spec account) (list token))))
-    (setf (alist-get account submission-auth--fresh nil 'remove #'equal)
-          nil)))
+    (submission-auth--drop-fresh account)))
+
+(defun submission-auth--drop-fresh (account)
+  "Forget the token from the user for ACCOUNT."
+  (setf (alist-get account submission-auth--fresh nil 'remove #'equal) nil))
 
 (provide 'submission-auth)
 

@@ -146,6 +146,13 @@ and it would end a batch Emacs."
   (submission-channel--start directory)
   (run-hooks 'submission-channel-broken-functions))
 
+(defun submission-channel-closed (event)
+  "Close our end of the channel of EVENT, which is at its end."
+  (let ((process (cdr (assoc (plist-get event :directory)
+                             submission-channel--processes))))
+    ;; The sentinel does the rest.
+    (when process (delete-process process))))
+
 ;;;; What is done outside the filter
 
 (defvar submission-channel--later nil

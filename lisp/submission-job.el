@@ -270,10 +270,14 @@ An error in one function is told and keeps no other from running."
       (submission-auth-accepted id))))
 
 (defun submission-job--error-event (event)
-  "Tell of the fault in the module that is in EVENT."
-  (submission-report-log (plist-get event :id) "%s" (plist-get event :text))
-  (submission-channel-later #'message "submission: a fault in the module: %s"
-                            (car (split-string (plist-get event :text) "\n"))))
+  "Tell of the fault in the module that is in EVENT.
+The message it is about, if it names one, is waited for no longer."
+  (let* ((id (plist-get event :id))
+         (text (plist-get event :text))
+         (job (gethash id submission-job--table)))
+    (submission-report-log id "%s" text)
+    (when job (setf (submission-job-status job) nil))
+    (submission-channel-later #'submission-report-fault text)))
 
 (defun submission-job--account (id directory)
   "Return the account of the message with ID in DIRECTORY, or nil."
@@ -310,7 +314,8 @@ An error in one function is told and keeps no other from running."
         ("attempt" . submission-job--attempt-event)
         ("reply" . submission-job--reply-event)
         ("ask" . submission-auth-ask)
-        ("error" . submission-job--error-event)))
+        ("error" . submission-job--error-event)
+        ("closed" . submission-channel-closed)))
 (add-hook 'submission-channel-broken-functions #'submission-job--look-again)
 (setq submission-auth-account-function #'submission-job--account)
 

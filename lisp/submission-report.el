@@ -99,33 +99,44 @@ NOTICE is what the module has to say beside it, or nil."
   (let* ((status (plist-get receipt :status))
          (count (length (plist-get receipt :accepted)))
          (refused (submission-report--refused receipt))
-         (why (delq nil
-                    (list (and notice (submission-report--line notice))
-                          (submission-report--why receipt))))
-         (what (if (eq status 'accepted)
-                   (format "Sent to %d recipient%s by %s" count
-                           (if (= count 1) "" "s")
-                           (submission-report--server receipt))
-                 (format "%s (%s)"
-                         (cdr (assq status submission-report--words))
-                         (submission-report--server receipt)))))
-    (concat what
-            (and (not (eq status 'accepted)) why
-                 (concat ": " (string-join why "; ")))
+         (why (and (not (eq status 'accepted))
+                   (submission-report--why receipt notice)))
+         (server (submission-report--server receipt)))
+    (concat (and (or (eq status 'accepted) (> count 0))
+                 (format "Sent to %d recipient%s by %s" count
+                         (if (= count 1) "" "s") server))
+            (cond ((eq status 'accepted) nil)
+                  ((> count 0)
+                   (format ", but to others: %s"
+                           (downcase
+                            (cdr (assq status submission-report--words)))))
+                  (t (format "%s (%s)"
+                             (cdr (assq status submission-report--words))
+                             server)))
+            (and why (concat ": " why))
             (and (not (string-empty-p refused))
                  (concat (if (eq status 'accepted) ", BUT " "; ")
                          "refused: " refused))
             (let ((advice (submission-report--advice receipt)))
               (and advice (concat ".  " advice))))))
 
-(defun submission-report--why (receipt)
+(defun submission-report--why (receipt notice)
   "Return why the message of RECEIPT was not accepted, or nil.
-That is the server's last words, or how each step ended."
-  (cond ((plist-get receipt :reply)
-         (submission-report--line (plist-get receipt :reply)))
-        ((plist-get receipt :attempts)
-         (mapconcat #'submission-report-attempt-text
-                    (plist-get receipt :attempts) "; "))))
+That is NOTICE and the server's last words, or how each step ended."
+  (let ((notice (submission-report--line notice))
+        (reply (submission-report--failure receipt))
+        (attempts (plist-get receipt :attempts)))
+    (cond ((and (string-empty-p notice) (string-empty-p reply))
+           (and attempts
+                (mapconcat #'submission-report-attempt-text attempts "; ")))
+          ((string-empty-p notice) reply)
+          ((string-search reply notice) notice)
+          (t (concat notice "; last reply: " reply)))))
+
+(defun submission-report--failure (receipt)
+  "Return the last reply in RECEIPT if it is a failure, else \"\"."
+  (let ((reply (submission-report--line (plist-get receipt :reply))))
+    (if (string-match-p "\\`[23]" reply) "" reply)))
 
 ;;;; Telling
 
@@ -137,6 +148,13 @@ That is the server's last words, or how each step ended."
                (or (memq (plist-get receipt :status) '(held refused uncertain))
                    (plist-get receipt :refused)))
       (display-warning 'submission text :warning))))
+
+(defun submission-report-fault (text)
+  "Tell the user about a fault of ours, described by TEXT."
+  (let ((line (car (split-string text "\n"))))
+    (if noninteractive
+        (message "submission: %s" line)
+      (display-warning 'submission line :error))))
 
 ;;;; The log
 

@@ -23,12 +23,20 @@
 (defun submission-settings--fail (format &rest args)
   "Signal a `submission-settings-error' with the text FORMAT and ARGS."
   (signal 'submission-settings-error
-          (list (apply #'format-message format args))))
+          (list (apply #'format-message format
+                       (mapcar #'submission-settings--quote args)))))
 
 (defun submission-settings--bad-envelope (format &rest args)
   "Signal a `submission-envelope-error' with the text FORMAT and ARGS."
   (signal 'submission-envelope-error
-          (list (apply #'format-message format args))))
+          (list (apply #'format-message format
+                       (mapcar #'submission-settings--quote args)))))
+
+(defun submission-settings--quote (object)
+  "Return OBJECT as text for an error, without control characters."
+  (replace-regexp-in-string
+   "[[:cntrl:]\x7f]" (lambda (char) (text-char-description (aref char 0)))
+   (format "%s" object) t t))
 
 ;;;; The envelope
 
@@ -36,12 +44,12 @@
   "Return ADDRESS as the envelope has it.
 Its domain becomes A-labels.  Signal an error if it can't be sent to."
   (unless (stringp address)
-    (submission-settings--bad-envelope "%S is not an address" address))
+    (submission-settings--bad-envelope "`%s' is not an address" address))
   (let* ((text (submission-settings--decode address))
          (at (submission-settings--last-at text)))
     (when (string-match-p "\\`\\(@\\|\\'\\)\\|[[:cntrl:]\x7f <>]\\|@\\'" text)
       (submission-settings--bad-envelope
-       "%S is not an address: it is not complete, or has a space, an angle \
+       "`%s' is not an address: it is not complete, or has a space, an angle \
 bracket or a control character in it" text))
     (if at
         (concat (substring text 0 (1+ at))
@@ -56,7 +64,7 @@ bracket or a control character in it" text))
                     (encode-coding-string string 'utf-8-unix) 'utf-8-unix)))
       (when (cl-some (lambda (char) (>= char #x3fff80)) decoded)
         (submission-settings--bad-envelope
-         "%S is not an address: it is not valid UTF-8" string))
+         "`%s' is not an address: it is not valid UTF-8" string))
       decoded)))
 
 (defun submission-settings--last-at (string)
@@ -167,7 +175,7 @@ These are those of the Resent headers where there are any."
     (unless (or (submission-settings--host-name-p name)
                 (submission-settings--ip-p name))
       (submission-settings--fail
-       "%S can't be the name of a server; set `smtpmail-smtp-server'" host))
+       "`%s' can't be the name of a server; set `smtpmail-smtp-server'" host))
     (replace-regexp-in-string "\\`\\[\\(.*\\)\\]\\'" "\\1" name)))
 
 (defun submission-settings--host-name-p (name)
@@ -212,7 +220,7 @@ SERVICE is as in `smtpmail-smtp-service'."
                       (string-to-number service)))))
     (unless (and port (or known (<= 1 port 65535)))
       (submission-settings--fail
-       "%S is not a port; set `smtpmail-smtp-service'" service))
+       "`%s' is not a port; set `smtpmail-smtp-service'" service))
     (if (memq port '(25 587)) 0 port)))
 
 (defun submission-settings--keyword-port (port)
@@ -220,7 +228,7 @@ SERVICE is as in `smtpmail-smtp-service'."
   (cond ((null port) 0)
         ((and (integerp port) (<= 1 port 65535)) port)
         ((stringp port) (submission-settings-port port))
-        (t (submission-settings--fail "%S is not a port" port))))
+        (t (submission-settings--fail "`%s' is not a port" port))))
 
 ;;;; The sequence
 
@@ -243,7 +251,7 @@ SERVICE is as in `smtpmail-smtp-service'."
                                   (<= 1 (cdr step) 65535)))
                            steps))
       (submission-settings--fail
-       "%S is not a sequence; set `submission-sequence'" sequence))
+       "`%s' is not a sequence; set `submission-sequence'" sequence))
     steps))
 
 ;;;; All settings
@@ -282,7 +290,7 @@ sequence), :steps, :sequence (its name, a string), :user and :security
   "Return USER, or nil if it is empty; signal an error if it can't be one."
   (unless (string-or-null-p user)
     (submission-settings--fail
-     "%S is not a user name; set `smtpmail-smtp-user'" user))
+     "`%s' is not a user name; set `smtpmail-smtp-user'" user))
   (and user (not (string-empty-p user)) user))
 
 (defun submission-settings--security (ours port)
@@ -290,7 +298,7 @@ sequence), :steps, :sequence (its name, a string), :user and :security
 OURS is what our own option or the caller says, or nil."
   (unless (memq ours '(nil starttls opportunistic tls plain))
     (submission-settings--fail
-     "%S is not a security; set `submission-security'" ours))
+     "`%s' is not a security; set `submission-security'" ours))
   (cond ((eql port 465) 'tls)
         (ours)
         (t (pcase smtpmail-stream-type
@@ -298,7 +306,7 @@ OURS is what our own option or the caller says, or nil."
              ((or 'ssl 'tls) 'tls)
              ((or 'starttls 'plain) smtpmail-stream-type)
              (other (submission-settings--fail
-                     "%S is not a type of stream; set `smtpmail-stream-type'"
+                     "`%s' is not a type of stream; set `smtpmail-stream-type'"
                      other))))))
 
 (defun submission-settings-json (settings security user)
@@ -331,7 +339,7 @@ OURS is what our own option or the caller says, or nil."
             (let ((seconds (symbol-value option)))
               (unless (and (numberp seconds) (> seconds 0))
                 (submission-settings--fail
-                 "`%s' must be a number of seconds, not %S" option seconds))
+                 "`%s' must be a number of seconds, not `%s'" option seconds))
               (cons key seconds)))
           '((connect . submission-connect-timeout)
             (tls . submission-tls-timeout)

@@ -3,6 +3,7 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -53,7 +54,7 @@ func (e *Entry) revive(id string) (err error) {
 		return err
 	}
 	if e.state, err = b.look(id); err != nil {
-		if b.orphaned(id) {
+		if errors.Is(err, ErrGone) && b.disk.exists(messageName(id)) {
 			return ErrNoState
 		}
 		return err

@@ -120,6 +120,8 @@ func TestDialogue(t *testing.T) {
 
 		{"EHLO refused", `{"rules":[{"on":"EHLO","reply":"502 no"}]}`,
 			"S 220 mail.test ESMTP|C EHLO me|S 502 no|C MAIL FROM:<a@b>|S 503 5.5.1 say EHLO first|C HELO me|S 250 mail.test|" + mail, "client"},
+		{"HELO refused too", `{"rules":[{"on":"EHLO","reply":"550 no"},{"on":"HELO","reply":"550 no"}]}`,
+			"S 220 mail.test ESMTP|C EHLO me|S 550 no|C HELO me|S 550 no|C QUIT|S 221 2.0.0 mail.test bye|E", "quit"},
 		{"HELO has no extensions", `{"ehlo":["SIZE"]}`,
 			"S 220 mail.test ESMTP|C HELO me|S 250 mail.test|C MAIL FROM:<a@b> SIZE=1|S 555 5.5.4 SIZE=1 was not offered", "client"},
 
@@ -173,6 +175,9 @@ func TestDialogue(t *testing.T) {
 			hi + "|" + data + "|S 250 2.0.0 ok, queued|C MAIL FROM:<a@b>|S 421 4.7.0 too many messages on one connection|E", "421"},
 		{"CHUNKING", `{"ehlo":["CHUNKING"]}`,
 			ehlo("CHUNKING") + "|" + mail + `|R BDAT 4\r\n.\r\n\0|S 250 2.0.0 4 bytes|R BDAT 0 LAST\r\n|S 250 2.0.0 ok, queued`, "client"},
+		{"CHUNKING cut", `{"ehlo":["CHUNKING"],"rules":[{"on":"BODY","after":6,"from":2,"instead":"close"}]}`,
+			ehlo("CHUNKING") + "|" + mail + `|R BDAT 4\r\nabcd|S 250 2.0.0 4 bytes|R BDAT 4\r\nef|E`, "close"},
+		{"bad chunk", `{"ehlo":["CHUNKING"]}`, ehlo("CHUNKING") + "|C BDAT x|S 501 5.5.4 bad BDAT|E", "421"},
 		{"CHUNKING not offered", `{` + hello + `}`,
 			hi + "|" + mail + `|R BDAT 3\r\nabc|S 502 5.5.1 CHUNKING is not offered|C NOOP|S 250 2.0.0 ok`, "client"},
 		{"quoted and bad paths", `{` + hello + `}`,

@@ -56,6 +56,9 @@ func compileRule(r Rule) (*rule, error) {
 			return nil, fmt.Errorf("no such end: %q", e)
 		}
 	}
+	if r.Then == Nothing {
+		return nil, fmt.Errorf("then needs an end; nothing is for instead")
+	}
 	switch r.Per {
 	case "", "server", "session":
 	default:
@@ -63,8 +66,8 @@ func compileRule(r Rule) (*rule, error) {
 	}
 	switch r.On {
 	case onBody, onSent, onWire:
-		if r.Instead == "" && r.Then == "" {
-			return nil, fmt.Errorf("%s needs instead or then", r.On)
+		if r.Instead == Nothing || r.Instead == "" && r.Then == "" {
+			return nil, fmt.Errorf("%s needs an end", r.On)
 		}
 		if r.Match != "" || r.TLS != nil || r.Reply != nil || r.Raw != "" || r.Flood != "" {
 			return nil, fmt.Errorf("%s takes only from, times, per, after, delay and an end", r.On)

@@ -57,6 +57,7 @@ func TestScriptErrors(t *testing.T) {
 		`{"rules":[{}]}`, `{"rules":[{"on":"MAIL","match":"("}]}`, `{"rules":[{"on":"MAIL","then":"explode"}]}`,
 		`{"rules":[{"on":"MAIL","per":"day"}]}`, `{"rules":[{"on":"MAIL","after":3}]}`, `{"rules":[{"on":"BODY","after":3}]}`,
 		`{"rules":[{"on":"SENT","after":3,"then":"close","reply":"250 x"}]}`, `{"rules":[{"on":"MAIL","delay":"soon"}]}`,
+		`{"rules":[{"on":"MAIL","then":"nothing"}]}`, `{"rules":[{"on":"SENT","instead":"nothing"}]}`,
 		`{"listen":[{"behaviour":{"rules":[{}]}}]}`,
 	} {
 		if _, err := smtpd.ParseString(script); err == nil {

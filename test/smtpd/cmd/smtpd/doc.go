@@ -4,10 +4,10 @@
 Smtpd is package smtpd as a program: a scripted SMTP server on loopback for
 tests and demonstrations that are not written in Go.
 
-	smtpd [-script FILE|-] [-ca DIR] [-store DIR] [-limit TIME] [-keep]
+	smtpd [-script FILE|{…}|-] [-ca DIR] [-store DIR] [-limit TIME] [-keep]
 
-	-script  the script (package smtpd tells its form); "-" reads it as the
-	         first line of standard input; without it: {}
+	-script  the script (package smtpd tells its form): a file, the JSON object
+	         itself, or "-" for the first line of standard input; without it: {}
 	-ca      a directory for the CA: the one there is used, or a new one is
 	         written, as ca.pem and ca-key.pem
 	-store   a directory for messages, made if need be: 0001.eml as meant,

@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	script := flag.String("script", "", "`file` with the script; - for the first line of standard input")
+	script := flag.String("script", "", "`file` with the script, or the script itself, or - for the first line of standard input")
 	ca := flag.String("ca", "", "`directory` of the CA")
 	store := flag.String("store", "", "`directory` for messages")
 	limit := flag.Duration("limit", 10*time.Minute, "`time` after which the program ends")
@@ -96,10 +96,12 @@ func (p *program) run(stdin io.Reader, path, caDir, store string, limit time.Dur
 }
 
 func readScript(path string, stdin *bufio.Reader) (smtpd.Script, error) {
-	switch path {
-	case "":
+	switch {
+	case path == "":
 		return smtpd.Script{}, nil
-	case "-":
+	case strings.HasPrefix(path, "{"):
+		return smtpd.ParseString(path)
+	case path == "-":
 		line, err := stdin.ReadString('\n')
 		if err != nil && (line == "" || !errors.Is(err, io.EOF)) {
 			return smtpd.Script{}, fmt.Errorf("read the script: %w", err)

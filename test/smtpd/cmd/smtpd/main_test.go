@@ -102,6 +102,18 @@ func TestEndOfInput(t *testing.T) {
 	}
 }
 
+func TestScriptAsArgument(t *testing.T) {
+	d := drive(t, `{"listen":[{"name":"tls","tls":true}]}`, "", "", false)
+	if e := d.until("listen"); e["name"] != "tls" || e["tls"] != true {
+		t.Errorf("listening on %v", e)
+	}
+	d.until("ready")
+	d.write("quit")
+	if err := <-d.end; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBadScript(t *testing.T) {
 	d := drive(t, "-", "", "", true)
 	d.write(`{"lisen":[]}`)

@@ -187,14 +187,15 @@ func TestSeveralAddresses(t *testing.T) {
 	type what func(t *testing.T, lab *netlab.Lab, to netip.AddrPort)
 	for name, test := range map[string]struct {
 		addresses []what
+		stagger   time.Duration // longer than any failure takes, unless the test is about it
 		outcome   family.Outcome
 		decides   int
 		details   []string
 	}{
-		"ICMP, then open":      {[]what{answer(netlab.ICMP(3, 13)), accept(nil)}, family.Connected, 1, []string{"ICMP 3/13"}},
-		"silence, then open":   {[]what{answer(netlab.Silence()), accept(nil)}, family.Connected, 1, nil},
-		"RST, ICMP hard, soft": {[]what{nothing, answer(netlab.ICMP(3, 10)), answer(netlab.ICMP(3, 1))}, family.Soft, 2, []string{"(RST)", "ICMP 3/10", "ICMP 3/1 "}},
-		"RST, silence":         {[]what{nothing, answer(netlab.Silence())}, family.Timeout, 1, []string{"(RST)", "no answer in"}},
+		"ICMP, then open":      {[]what{answer(netlab.ICMP(3, 13)), accept(nil)}, time.Minute, family.Connected, 1, []string{"ICMP 3/13"}},
+		"silence, then open":   {[]what{answer(netlab.Silence()), accept(nil)}, time.Millisecond, family.Connected, 1, nil},
+		"RST, ICMP hard, soft": {[]what{nothing, answer(netlab.ICMP(3, 10)), answer(netlab.ICMP(3, 1))}, time.Minute, family.Soft, 2, []string{"(RST)", "ICMP 3/10", "ICMP 3/1 "}},
+		"RST, silence":         {[]what{nothing, answer(netlab.Silence())}, time.Minute, family.Timeout, 1, []string{"(RST)", "no answer in"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +205,7 @@ func TestSeveralAddresses(t *testing.T) {
 				make(t, lab, netip.AddrPortFrom(v4, 587))
 				list = append(list, v4)
 			}
-			d := family.Dialer{Alarm: time.Minute, Stagger: 10 * time.Millisecond}
+			d := family.Dialer{Alarm: time.Minute, Stagger: test.stagger}
 			if test.outcome == family.Timeout {
 				d.Alarm = brief
 			}

@@ -59,6 +59,9 @@ func compileRule(r Rule) (*rule, error) {
 	if r.Then == Nothing {
 		return nil, fmt.Errorf("then needs an end; nothing is for instead")
 	}
+	if r.Flood != "" && r.Then != "" {
+		return nil, fmt.Errorf("a flood has no end, so then never comes")
+	}
 	switch r.Per {
 	case "", "server", "session":
 	default:

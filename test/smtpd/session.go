@@ -229,9 +229,7 @@ func (c *conn) deliver(r *rule, text string) error {
 	}
 	if r.Flood != "" {
 		c.noteLine(false, "(flood of "+r.Flood+")", false)
-		if err := c.flood(r.Flood, time.Duration(r.Gap)); err != nil {
-			return err
-		}
+		return c.flood(r.Flood, time.Duration(r.Gap))
 	}
 	return &endError{r.Then}
 }

@@ -120,7 +120,8 @@ func (c *conn) writePieces(text string, size int, gap time.Duration) error {
 	return nil
 }
 
-// flood sends unit again and again until the client has had enough.
+// flood sends unit again and again until the client has had enough. Its error
+// is never nil.
 func (c *conn) flood(unit string, gap time.Duration) error {
 	chunk := []byte(unit)
 	if gap == 0 {

@@ -159,7 +159,7 @@ func (b *Box) bring(file, temp, id string) (found, error) {
 // takeBack undoes an Add that failed with err, the state first, as without it
 // nothing is mail. If the caller's file was renamed it gets its name back.
 func (b *Box) takeBack(id, temp string, err error) error {
-	if failed := b.disk.remove(stateName(id)); failed != nil {
+	if failed := b.disk.remove(stateName(id)); failed != nil && b.disk.exists(stateName(id)) {
 		return fmt.Errorf("%w; and it could not be taken back, so it may be sent after all, as %s: %w", err, id, failed)
 	}
 	for _, name := range []string{newMessageName(id), messageName(id)} {

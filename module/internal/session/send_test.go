@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 func TestHello(t *testing.T) {
@@ -173,7 +176,9 @@ func TestSend(t *testing.T) {
 			if want := strings.Count(test.script, "MSG"); dots != want {
 				t.Errorf("beforeDot was called %d times, want %d", dots, want)
 			}
-			s.Abort()
+			if over := e != nil && (e.Reply.Code == 421 || e.Kind == KindProtocol || e.Kind == KindUncertain); !over {
+				s.Abort()
+			}
 			if <-p.done; p.err != nil || p.lines[len(p.lines)-1] == "DATA" && !strings.Contains(test.script, "C: DATA") {
 				t.Errorf("%v; the client said %q", p.err, p.lines)
 			}
@@ -326,30 +331,87 @@ func TestAnswersDuringMessage(t *testing.T) {
 		{"nonsense in the middle", "READ 1000\nS: ok\n", KindProtocol, "354 go"},
 		{"closed in the middle", "READ 1000\n", KindLost, "354 go"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			wait := "WAIT"
-			if test.kind == KindLost {
-				wait = ""
-			}
-			s, p := begun(t, "", "C\nS: 250 ok\nC\nS: 250 ok\nC\nS: 354 go\n"+test.script+wait)
-			body := io.LimitReader(zeros{}, 10<<20)
-			result, err := s.Send(t.Context(), Envelope{From: "me@x", To: []string{"a"}}, body, func(Result) error {
-				t.Error("beforeDot was called")
-				return nil
+		for _, then := range []string{"WAIT", "STOP"} { // it reads on, or the client is stuck in a write
+			t.Run(test.name+" "+then, func(t *testing.T) {
+				if test.kind == KindLost {
+					then = ""
+				}
+				synctest.Test(t, func(t *testing.T) {
+					client, end := net.Pipe()
+					gone := make(chan struct{})
+					p := play(end, nil, "S: 220 hi\nC\nS: 250 mx\nC\nS: 250 ok\nC\nS: 250 ok\nC\nS: 354 go\n"+test.script+then,
+						func(p *peer) { p.gone = gone })
+					start := time.Now()
+					result, _, err := deliver(t.Context(), client, Config{Security: Plain, EHLO: "me"}, nil,
+						Envelope{From: "me@x", To: []string{"a"}}, strings.Repeat("x", 1<<20), func(Result) error {
+							t.Error("beforeDot was called")
+							return nil
+						})
+					wantKind(t, err, test.kind)
+					if result.Reply.String() != test.reply {
+						t.Errorf("reply %q, want %q", result.Reply.String(), test.reply)
+					}
+					if d := time.Since(start); d != 0 {
+						t.Errorf("it took %v to be heard", d)
+					}
+					close(gone)
+					<-p.done
+				})
 			})
-			wantKind(t, err, test.kind)
-			if result.Reply.String() != test.reply {
-				t.Errorf("reply %q, want %q", result.Reply.String(), test.reply)
-			}
-			s.Abort()
-			<-p.done
-		})
+		}
 	}
 }
 
-type zeros struct{}
+// A job that is cancelled while the mark is made sends no dot.
+func TestCancelledBeforeDot(t *testing.T) {
+	client, end := net.Pipe()
+	p := play(end, nil, "S: 220 hi\nC\nS: 250 mx\nC\nS: 250 ok\nC\nS: 250 ok\nC\nS: 354 go\nMSG")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, _, err := deliver(ctx, client, Config{Security: Plain, EHLO: "me", Timeouts: patient()}, nil,
+		Envelope{From: "me@x", To: []string{"a"}}, "hello\n", func(Result) error { cancel(); return nil })
+	wantKind(t, err, KindCancelled)
+	if <-p.done; p.message != "hello\r\n" {
+		t.Errorf("the server has %q", p.message)
+	}
+}
 
-func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+// brokenPipe is a connection on which nothing can be written; what it says first
+// is still to be read.
+type brokenPipe struct{ canned }
+
+func (brokenPipe) Write([]byte) (int, error)        { return 0, io.ErrClosedPipe }
+func (brokenPipe) SetWriteDeadline(time.Time) error { return nil }
+func (brokenPipe) Close() error                     { return nil }
+
+// When a write fails the server's last words are still heard, but a 2xx isn't
+// taken for the answer to what didn't go out.
+func TestLastWords(t *testing.T) {
+	for _, test := range []struct {
+		words     string
+		mail, dot Kind
+		reply     string
+	}{
+		{"421 4.3.2 going down\r\n", KindTemporary, KindTemporary, "421 4.3.2 going down"},
+		{"554 5.7.1 go away\r\n", KindPermanent, KindPermanent, "554 5.7.1 go away"},
+		{"250 ok\r\n", KindLost, KindUncertain, ""},
+		{"", KindLost, KindUncertain, ""},
+	} {
+		for stage, kind := range map[Stage]Kind{StageMail: test.mail, StageDot: test.dot} {
+			conn := brokenPipe{canned{r: strings.NewReader(test.words)}}
+			s := &Session{w: wire{raw: conn}, limits: patient()}
+			s.w.use(conn)
+			var err error
+			if stage == StageMail {
+				err = s.expect2(t.Context(), StageMail, "MAIL FROM:<>", &Result{})
+			} else {
+				err = s.dot(t.Context(), &Result{})
+			}
+			if e := wantKind(t, err, kind); e.Reply.String() != test.reply {
+				t.Errorf("%s: reply %q", stage, e.Reply.String())
+			}
+		}
+	}
+}
 
 // Answers to what wasn't asked put the dialogue out of step.
 func TestAnswersUnasked(t *testing.T) {

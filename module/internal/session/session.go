@@ -74,7 +74,7 @@ type Session struct {
 	limits  Timeouts
 	w       wire
 	ext     extensions
-	offered bool   // STARTTLS has been offered
+	offered bool   // STARTTLS was offered in the latest EHLO
 	tls     string // "", "verified" or "unverified"
 	begun   bool   // a transaction may be open at the server
 }
@@ -250,7 +250,7 @@ func (s *Session) hello(ctx context.Context) error {
 	switch reply.Code {
 	case 250:
 		s.ext = parseExtensions(reply.Lines)
-		s.offered = s.offered || s.ext.has("STARTTLS")
+		s.offered = s.ext.has("STARTTLS")
 		return nil
 	case 500, 501, 502, 504, 550:
 		if reply, err = s.command(ctx, StageHello, s.limits.Command, "HELO "+name); err != nil {

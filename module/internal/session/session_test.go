@@ -27,7 +27,9 @@ import (
 //	MSG       reads a message up to and with its final dot
 //	READ n    reads n bytes
 //	TLS       begins TLS
+//	SLEEP d   does nothing for that long
 //	WAIT      reads until the client is gone
+//	STOP      doesn't even read until the client is gone
 //
 // After the last step the connection is closed.
 type peer struct {
@@ -38,10 +40,21 @@ type peer struct {
 	message string   // what the last MSG read
 	err     error    // where the script was left
 	done    chan struct{}
+
+	heard    func(commands int) // called after each line and message from the client
+	says     int                // if not 0, how much the peer says before it hangs up
+	said     int
+	commands int
+	gone     <-chan struct{} // what STOP waits for
 }
 
-func play(conn net.Conn, conf *tls.Config, script string) *peer {
+var errHangUp = errors.New("as far as it was to go")
+
+func play(conn net.Conn, conf *tls.Config, script string, change ...func(*peer)) *peer {
 	p := &peer{conn: conn, r: bufio.NewReader(conn), tls: conf, done: make(chan struct{})}
+	for _, f := range change {
+		f(p)
+	}
 	go func() {
 		defer close(p.done)
 		defer conn.Close()
@@ -62,15 +75,13 @@ func (p *peer) step(step string) error {
 	word, arg, _ := strings.Cut(step, " ")
 	switch word {
 	case "S:":
-		_, err := io.WriteString(p.conn, arg+"\r\n")
-		return err
+		return p.say(arg + "\r\n")
 	case "S":
 		var raw string
 		if _, err := fmt.Sscanf(arg, "%q", &raw); err != nil {
 			return err
 		}
-		_, err := io.WriteString(p.conn, raw)
-		return err
+		return p.say(raw)
 	case "C:", "C":
 		line, err := p.r.ReadString('\n')
 		if err != nil {
@@ -81,6 +92,7 @@ func (p *peer) step(step string) error {
 		if !ok || word == "C:" && line != arg {
 			return fmt.Errorf("the client said %q", line)
 		}
+		p.listen()
 		return nil
 	case "MSG":
 		p.message = ""
@@ -91,6 +103,7 @@ func (p *peer) step(step string) error {
 				return err
 			}
 		}
+		p.listen()
 		return nil
 	case "READ":
 		var n int64
@@ -106,6 +119,13 @@ func (p *peer) step(step string) error {
 		}
 		p.conn, p.r = conn, bufio.NewReader(conn)
 		return nil
+	case "SLEEP":
+		d, err := time.ParseDuration(arg)
+		time.Sleep(d)
+		return err
+	case "STOP":
+		<-p.gone
+		return nil
 	case "WAIT":
 		rest, err := io.ReadAll(p.r)
 		if len(rest) > 0 {
@@ -115,6 +135,23 @@ func (p *peer) step(step string) error {
 		return nil
 	}
 	return errors.New("no such step")
+}
+
+// say writes text, as far as the peer is to go.
+func (p *peer) say(text string) error {
+	if p.said += len(text); p.says > 0 && p.said >= p.says {
+		_, _ = io.WriteString(p.conn, text[:len(text)-(p.said-p.says)])
+		return errHangUp
+	}
+	_, err := io.WriteString(p.conn, text)
+	return err
+}
+
+// listen tells that another command, or message, of the client is here.
+func (p *peer) listen() {
+	if p.commands++; p.heard != nil {
+		p.heard(p.commands)
+	}
 }
 
 // transcript is what Trace was shown.

@@ -149,6 +149,7 @@ func TestTLS(t *testing.T) {
 		{"lost in the handshake", ImplicitTLS, mx, good, "READ 50\n", outcome{KindHandshake, ""}},
 		{"lost before 220 to STARTTLS", STARTTLS, mx, good, offersTLS, outcome{KindLost, ""}},
 		{"AUTH offered before TLS only", STARTTLS, mx, good, offersTLS + "S: 220 go\nTLS\nC: EHLO me\nS: 250 mx\nWAIT", outcome{"", "verified"}},
+		{"HELO only after TLS", STARTTLS, mx, good, offersTLS + "S: 220 go\nTLS\nC: EHLO me\nS: 500 what\nC: HELO me\nS: 250 mx\nWAIT", outcome{"", "verified"}},
 		{"530 under TLS", STARTTLS, mx, good, offersTLS + "S: 220 go\nTLS\nC: EHLO me\nS: 530 5.7.0 what\nWAIT", outcome{KindAuth, "verified"}},
 	}
 	for _, reply := range []string{"454 4.7.0 later", "500 what", "502 no", "530 5.7.0 no", "250 ok", "354 go", "421 bye", "220x", "fine"} {

@@ -38,7 +38,7 @@ outbox.")
 Then a question can't get in the way.")
 
 (defvar submission-auth--given (make-hash-table :test #'equal)
-  "The token that each message was last given, by its id.")
+  "The tokens that each message was given, newest first, by its id.")
 
 (defvar submission-auth--fresh nil
   "Tokens from the user that no server has accepted yet, by account.")
@@ -99,7 +99,7 @@ be an entry, so the message must not be sent with less protection."
 
 (defun submission-auth-give (id token)
   "Note that the message with ID was given TOKEN."
-  (puthash id token submission-auth--given))
+  (push token (gethash id submission-auth--given)))
 
 (defun submission-auth--same-p (token other)
   "Return non-nil if TOKEN and OTHER hold the same user and password."
@@ -220,20 +220,21 @@ the next command.")
 
 (defun submission-auth--find (account event)
   "Return a token for ACCOUNT that answers EVENT without a question, or nil.
-It is not the one that the message was given before, unless EVENT only
-asks for that one again."
+It is not one that the message was given before, unless EVENT only asks
+for that again."
   (let ((again (equal (plist-get event :why) "again"))
         (used (gethash (plist-get event :id) submission-auth--given)))
     (unless again
       (submission-auth--forget account)
       (when (and (equal (plist-get event :why) "535")
                  (submission-auth--same-p
-                  used (cdr (assoc account submission-auth--fresh))))
+                  (car used) (cdr (assoc account submission-auth--fresh))))
         (submission-auth--drop-fresh account)))
     (cl-find-if
      (lambda (token)
        (and (submission-auth--password token)
-            (or again (not (submission-auth--same-p token used)))))
+            (or again (not (cl-member token used
+                                      :test #'submission-auth--same-p)))))
      (list (cdr (assoc account submission-auth--fresh))
            (submission-auth--search account)))))
 
@@ -272,7 +273,8 @@ Return nil if the user doesn't give one."
              (why (if (equal (plist-get event :why) "535")
                       "The server refused the password.  "
                     ""))
-             (used (gethash (plist-get event :id) submission-auth--given)))
+             (used (car (gethash (plist-get event :id)
+                                 submission-auth--given))))
         (if (submission-auth--password known)
             ;; auth-source would only return what was refused.
             (submission-auth--read account user why)
@@ -315,7 +317,7 @@ WHY comes before the prompts.  DEFAULT is the default user name, or nil."
 
 (defun submission-auth-accepted (id)
   "Note that the server accepted the password of the message with ID."
-  (let* ((token (gethash id submission-auth--given))
+  (let* ((token (car (gethash id submission-auth--given)))
          (fresh (and token (rassq token submission-auth--fresh))))
     (when fresh
       (submission-auth--later `(save ,(car fresh) . ,token)))))

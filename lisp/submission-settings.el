@@ -13,7 +13,6 @@
 ;;; Code:
 
 (require 'gnutls)
-(require 'mail-extr)
 (require 'mail-utils)
 (require 'puny)
 (require 'smtpmail)
@@ -134,28 +133,45 @@ These are those of the Resent headers where there are any."
             (list "To" "Cc" "Bcc"))))
 
 (defun submission-settings--addresses (value)
-  "Return the addresses in VALUE, the value of an address header."
-  (delq nil (mapcar #'cadr (mail-extract-address-components
-                            (submission-settings--ungroup value) t))))
-
-(defun submission-settings--ungroup (value)
-  "Return VALUE, that of an address header, without its group syntax."
+  "Return the addresses in VALUE, the value of an address header (RFC 5322).
+Names, comments, routes and the syntax of groups are left out.  What is
+not an address after that is returned as well, to be complained about."
   (with-temp-buffer
-    (with-syntax-table (copy-syntax-table mail-extr-address-syntax-table)
-      (insert value)
-      (goto-char (point-min))
-      (let ((start (point)))
-        (condition-case nil
-            (while (progn (skip-chars-forward "^\"(<[,:;\\\\") (not (eobp)))
-              (pcase (char-after)
-                (?: (delete-region start (1+ (point))))
-                ((or ?, ?\;)
-                 (delete-char 1) (insert ",") (setq start (point)))
-                (?\\ (forward-char 2))
-                (?< (search-forward ">"))
-                (_ (forward-sexp))))
-          (error nil)))
-      (buffer-string))))
+    (insert value)
+    (goto-char (point-min))
+    (let ((quoted "\"\\(?:\\\\\\(?:.\\|\n\\)\\|[^\"\\]\\)*\"?")
+          (text "") (angle nil) (addresses nil))
+      (while (not (and (eobp) (string-empty-p text) (null angle)))
+        (cond ((or (eobp) (memq (char-after) '(?, ?\;)))
+               (let ((address (or angle (string-trim text))))
+                 (when (or angle (not (string-empty-p address)))
+                   (push address addresses)))
+               (setq text "" angle nil)
+               (unless (eobp) (forward-char)))
+              ((eq (char-after) ?:)
+               (setq text "")
+               (forward-char))
+              ((eq (char-after) ?\()
+               (submission-settings--skip-comment))
+              ((looking-at (format "<\\(\\(?:%s\\|[^>\"]\\)*\\)>?" quoted))
+               (goto-char (match-end 0))
+               (setq angle (replace-regexp-in-string
+                            "\\`@[^:]*:" ""
+                            (string-trim (match-string 1)))))
+              ((looking-at (concat quoted "\\|\\[[^]]*\\]?\\|\\\\\\(?:.\\|\n\\)"
+                                   "\\|[^],;:(<\"[\\]+\\|."))
+               (goto-char (match-end 0))
+               (setq text (concat text (match-string 0))))))
+      (nreverse addresses))))
+
+(defun submission-settings--skip-comment ()
+  "Move over the comment that begins at point; comments nest."
+  (let ((depth 0))
+    (while (and (re-search-forward "\\\\.\\|[()]" nil 'move)
+                (pcase (match-string 0)
+                  ("(" (setq depth (1+ depth)))
+                  (")" (< 0 (setq depth (1- depth))))
+                  (_ t))))))
 
 ;;;; The server
 

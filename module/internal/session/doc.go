@@ -41,7 +41,7 @@
 //
 // # Reading on
 //
-// wire.go and reply.go are the connection and what is read from it; tls.go and
-// auth.go protect it; send.go is the transaction, body.go the bytes of a
-// message. A further SASL mechanism is a line in the table of auth.go.
+// wire.go and reply.go are the connection and what is read from it; hello.go,
+// tls.go and auth.go are Start; send.go is the transaction, body.go the bytes
+// of a message. A further SASL mechanism is a line in the table of auth.go.
 package session

@@ -5,10 +5,8 @@ package session
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -201,115 +199,4 @@ func (s *Session) unasked(ctx context.Context, stage Stage) (Reply, error) {
 		err = fmt.Errorf("%w: %q", errUnasked, cut(reply.String(), 80))
 	}
 	return Reply{}, s.broken(ctx, stage, err)
-}
-
-// extensions are the keywords of a reply to EHLO and their parameters, all in
-// upper case.
-type extensions map[string][]string
-
-func (e extensions) has(keyword string) bool {
-	_, ok := e[keyword]
-	return ok
-}
-
-// parseExtensions reads the lines of the reply, the first of which is the
-// server's name. "AUTH=LOGIN" is an old way to say "AUTH LOGIN"; servers that
-// say it say both.
-func parseExtensions(lines []string) extensions {
-	e := extensions{}
-	for _, line := range lines[1:] {
-		words := strings.Fields(strings.ToUpper(line))
-		if len(words) == 0 {
-			continue
-		}
-		keyword, params := words[0], words[1:]
-		if mechanism, old := strings.CutPrefix(keyword, "AUTH="); old {
-			keyword, params = "AUTH", append(params, mechanism)
-		}
-		e[keyword] = append(e[keyword], params...)
-	}
-	return e
-}
-
-// hello says EHLO, and HELO where a server knows no better (codes seen in the
-// field), and takes note of what is offered now, forgetting what was before.
-func (s *Session) hello(ctx context.Context) error {
-	s.ext = nil
-	name := s.cfg.EHLO
-	if name == "" {
-		name = addressLiteral(s.w.raw.LocalAddr())
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		s.Abort()
-		return &Error{Stage: StageHello, Kind: KindAddress, Err: fmt.Errorf("%q can't be our name in EHLO", name)}
-	}
-	reply, err := s.command(ctx, StageHello, s.limits.Command, "EHLO "+name)
-	if err != nil {
-		return err
-	}
-	switch reply.Code {
-	case 250:
-		s.ext = parseExtensions(reply.Lines)
-		s.offered = s.ext.has("STARTTLS")
-		return nil
-	case 500, 501, 502, 504, 550:
-		if reply, err = s.command(ctx, StageHello, s.limits.Command, "HELO "+name); err != nil {
-			return err
-		}
-		if reply.Code == 250 {
-			return nil
-		}
-	}
-	return s.refused(StageHello, reply)
-}
-
-// addressLiteral is our name where we have none (RFC 5321 §4.1.3).
-func addressLiteral(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	switch {
-	case !ok:
-		return "localhost"
-	case tcp.IP.To4() != nil:
-		return "[" + tcp.IP.String() + "]"
-	default:
-		return "[IPv6:" + tcp.IP.String() + "]"
-	}
-}
-
-// startTLS turns TLS on where it is offered. Where it isn't, or is refused,
-// the security decides.
-func (s *Session) startTLS(ctx context.Context) error {
-	must := s.cfg.Security != Opportunistic
-	if !s.ext.has("STARTTLS") {
-		if must {
-			s.Abort()
-			return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: errors.New("the server doesn't offer STARTTLS")}
-		}
-		return nil
-	}
-	reply, err := s.command(ctx, StageSTARTTLS, s.limits.Command, "STARTTLS")
-	var e *Error
-	switch {
-	case must && errors.As(err, &e) && e.Kind == KindProtocol:
-		e.Kind = KindTLS // an answer, and not 220
-		return e
-	case err != nil:
-		return err
-	case reply.Code == 220:
-	case must:
-		s.Abort()
-		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Reply: reply, Err: errors.New("the server refuses STARTTLS")}
-	case reply.class() == 4 && reply.Code != 421, reply.class() == 5:
-		return nil // in the clear, with no AUTH of any kind
-	default:
-		return s.refused(StageSTARTTLS, reply)
-	}
-	if s.w.r.Buffered() > 0 {
-		s.Abort()
-		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: ErrInjected}
-	}
-	if err := s.handshake(ctx); err != nil {
-		return err
-	}
-	return s.hello(ctx)
 }

@@ -15,6 +15,44 @@ import (
 	"golang.org/x/net/idna"
 )
 
+// startTLS turns TLS on where it is offered. Where it isn't, or is refused,
+// the security decides.
+func (s *Session) startTLS(ctx context.Context) error {
+	must := s.cfg.Security != Opportunistic
+	if !s.ext.has("STARTTLS") {
+		if must {
+			s.Abort()
+			return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: errors.New("the server doesn't offer STARTTLS")}
+		}
+		return nil
+	}
+	reply, err := s.command(ctx, StageSTARTTLS, s.limits.Command, "STARTTLS")
+	var e *Error
+	switch {
+	case must && errors.As(err, &e) && e.Kind == KindProtocol:
+		e.Kind = KindTLS // an answer, and not 220
+		return e
+	case err != nil:
+		return err
+	case reply.Code == 220:
+	case must:
+		s.Abort()
+		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Reply: reply, Err: errors.New("the server refuses STARTTLS")}
+	case reply.class() == 4 && reply.Code != 421, reply.class() == 5:
+		return nil // in the clear, with no AUTH of any kind
+	default:
+		return s.refused(StageSTARTTLS, reply)
+	}
+	if s.w.r.Buffered() > 0 {
+		s.Abort()
+		return &Error{Stage: StageSTARTTLS, Kind: KindTLS, Err: ErrInjected}
+	}
+	if err := s.handshake(ctx); err != nil {
+		return err
+	}
+	return s.hello(ctx)
+}
+
 // handshake puts TLS 1.2 or later over the connection and notes in s.tls how
 // far the peer could be verified.
 func (s *Session) handshake(ctx context.Context) error {
@@ -46,7 +84,7 @@ func (s *Session) tlsConfig() *tls.Config {
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         name,
 		RootCAs:            s.cfg.Roots,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies
+		InsecureSkipVerify: true, // by crypto/tls itself; VerifyConnection verifies
 		VerifyConnection: func(state tls.ConnectionState) error {
 			err := verify(state.PeerCertificates, name, s.cfg.Roots)
 			switch {

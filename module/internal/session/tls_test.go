@@ -110,6 +110,16 @@ func TestTLS(t *testing.T) {
 	}
 	old := server(good.Certificates[0], func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 })
 
+	inter := &authority{}
+	pair := ca.sign(t, &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "Test CA 2"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, false)
+	inter.cert, inter.key = pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)
+	chain := inter.sign(t, leaf(0, "mx.example.org"), false)
+	bad["no intermediate"] = server(chain)
+	chain.Certificate = append(chain.Certificate[:1:1], pair.Certificate[0])
+	chained := server(chain)
+
 	type outcome struct {
 		kind Kind
 		tls  string
@@ -127,6 +137,7 @@ func TestTLS(t *testing.T) {
 		{"good", STARTTLS, mx, good, offersTLS + "S: 220 go\nTLS\n" + afterTLS, outcome{"", "verified"}},
 		{"good", Opportunistic, mx, good, offersTLS + "S: 220 go\nTLS\n" + afterTLS, outcome{"", "verified"}},
 		{"good", ImplicitTLS, mx, good, "TLS\nS: 220 hi\n" + afterTLS, outcome{"", "verified"}},
+		{"with an intermediate", STARTTLS, mx, chained, offersTLS + "S: 220 go\nTLS\n" + afterTLS, outcome{"", "verified"}},
 		{"case and final dot", STARTTLS, "MX.Example.ORG.", good, offersTLS + "S: 220 go\nTLS\n" + afterTLS, outcome{"", "verified"}},
 		{"IDN", STARTTLS, "größe.example", server(ca.sign(t, leaf(0, "xn--gre-6ka8i.example"), false)), offersTLS + "S: 220 go\nTLS\n" + afterTLS, outcome{"", "verified"}},
 		{"another IDN", STARTTLS, "größe.example", good, offersTLS + "S: 220 go\nTLS\nWAIT", outcome{KindCertificate, ""}},

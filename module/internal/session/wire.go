@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -60,8 +59,6 @@ func (w *wire) reply(limit time.Duration) (Reply, error) {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			return Reply{}, fmt.Errorf("%w: a line of more than %d bytes", errNotSMTP, maxLine)
-		case errors.Is(err, io.EOF) && len(line) > 0:
-			return Reply{}, io.ErrUnexpectedEOF
 		case err != nil:
 			return Reply{}, err
 		}

@@ -47,9 +47,9 @@ const (
 // where that holds; or, with Forget, that whatever was remembered is out of
 // date.
 type Lesson struct {
-	Step   Step
-	Scope  Scope
-	Forget bool
+	Step   Step  `json:"step"`
+	Scope  Scope `json:"scope"`
+	Forget bool  `json:"forget"`
 }
 
 // Learn returns the lesson of a run of steps, tried from the top of the

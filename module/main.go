@@ -53,7 +53,7 @@ func (m *module) define(env emacs.Environment) {
 			return nil, nil // every function does so when it is called
 		})
 	define(env, "submission-module-open", 2,
-		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\", an absolute file name, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
+		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\" and \"memory\", absolute file names, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
 		m.open)
 	defineJSON(env, "submission-module-submit",
 		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\".  Return its id.\n\n(fn JSON)",
@@ -67,6 +67,12 @@ func (m *module) define(env emacs.Environment) {
 	defineJSON(env, "submission-module-cancel",
 		"Stop the message \"id\" of the outbox \"directory\".\nReturn nil where this Emacs isn't busy with it, else its id.\n\n(fn JSON)",
 		m.cancel)
+	defineJSON(env, "submission-module-remember",
+		"Remember \"lesson\", which an event of the outbox \"directory\" has brought.\nReturn nil.\n\n(fn JSON)",
+		m.remember)
+	defineJSON(env, "submission-module-forget",
+		"Forget all lessons, for the outbox \"directory\".\nReturn nil.\n\n(fn JSON)",
+		m.forget)
 	defineJSON(env, "submission-module-send-all",
 		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
 		m.sendAll)
@@ -95,6 +101,7 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 	}
 	var arg struct {
 		Directory   string `json:"directory"`
+		Memory      string `json:"memory"`
 		Interactive bool   `json:"interactive"`
 	}
 	if err := json.Unmarshal([]byte(text), &arg); err != nil {
@@ -109,7 +116,7 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 		office.Attach(events)
 		return nil, nil
 	}
-	office, err := job.NewDispatcher(arg.Directory, arg.Interactive, events)
+	office, err := job.NewDispatcher(arg.Directory, arg.Memory, arg.Interactive, events)
 	if err != nil {
 		events.Close()
 		return nil, asLisp(err)
@@ -197,6 +204,29 @@ func (m *module) sendAll(arg []byte) (string, error) {
 	}
 	ids, err := json.Marshal(append([]string{}, office.SendAll()...))
 	return string(ids), err
+}
+
+func (m *module) remember(arg []byte) (string, error) {
+	var a struct {
+		Directory string     `json:"directory"`
+		Lesson    job.Lesson `json:"lesson"`
+	}
+	if err := json.Unmarshal(arg, &a); err != nil {
+		return "", err
+	}
+	office, err := m.office(a.Directory)
+	if err != nil {
+		return "", err
+	}
+	return "", office.Remember(a.Lesson)
+}
+
+func (m *module) forget(arg []byte) (string, error) {
+	office, _, err := m.message(arg)
+	if err != nil {
+		return "", err
+	}
+	return "", office.ForgetFallbacks()
 }
 
 // asLisp gives an error of the outbox its symbol.

@@ -46,6 +46,20 @@ type Ask struct {
 	Reply string `json:"reply"`
 }
 
+// Learned tells what a fallback taught, for a person to say whether it is to
+// be remembered: Outcome is how the first step ended. Lisp gives Lesson back
+// if it is.
+type Learned struct {
+	ID      string `json:"id"`
+	Lesson  any    `json:"lesson"`
+	Outcome string `json:"outcome"`
+}
+
+// Warning tells of trouble that stops no mail.
+type Warning struct {
+	Text string `json:"text"`
+}
+
 // Bug tells of a fault of ours that was caught.
 type Bug struct {
 	Text string `json:"text"`
@@ -60,5 +74,7 @@ func (Attempt) name() string  { return "attempt" }
 func (Progress) name() string { return "progress" }
 func (Reply) name() string    { return "reply" }
 func (Ask) name() string      { return "ask" }
+func (Learned) name() string  { return "learned" }
+func (Warning) name() string  { return "warning" }
 func (Bug) name() string      { return "error" }
 func (Closed) name() string   { return "closed" }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"submission/fallback"
@@ -36,33 +37,38 @@ func (d *Dispatcher) connect(ctx context.Context, id string, set Settings) conne
 		return connection{detail: err.Error()}
 	}
 	here := all.Here()
-	sequence, named := set.steps()
-	steps := fallback.Available(sequence, named, func(f fallback.Family) bool {
+	sequence, explicit := set.steps()
+	steps := fallback.Available(sequence, !explicit && set.SequenceName != "", func(f fallback.Family) bool {
 		return len(here.Of(string(f))) > 0
 	})
 	if len(steps) == 0 {
 		return connection{detail: nothingToTry(set.Host, all, here)}
 	}
 	var c connection
-	fallback.Run(ctx, steps, func(ctx context.Context, step fallback.Step) fallback.Outcome {
-		a := c.attempt(ctx, step, here.Of(string(step.Family)), set)
+	remembered := d.recall(set, here, steps)
+	outcomes := fallback.Run(ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
+		a := c.attempt(ctx, step, here.Of(string(step.Family)), set, d.replies(id))
 		c.attempts = append(c.attempts, a)
 		d.send(event.Attempt{ID: id, Attempt: a})
 		return fallback.Outcome(a.Outcome)
 	})
+	if remembered != nil && len(outcomes) > 0 {
+		outcomes = outcomes[1:] // what follows was tried from the top
+	}
+	d.learn(id, set, c.address, steps, outcomes)
 	return c
 }
 
 // attempt tries one step: to connect, and to be greeted with 220. A server
 // that was reached is left in c.
-func (c *connection) attempt(ctx context.Context, step fallback.Step, addrs []netip.Addr, set Settings) outbox.Attempt {
+func (c *connection) attempt(ctx context.Context, step fallback.Step, addrs []netip.Addr, set Settings, trace func(bool, string)) outbox.Attempt {
 	start := time.Now()
 	dialer := family.Dialer{Alarm: set.Timeouts.connect()}
 	r := dialer.Connect(ctx, addrs, step.Port)
 	outcome, detail := fallback.Outcome(r.Outcome), r.Detail
 	if r.Conn != nil {
 		var err error
-		c.session, err = session.Open(ctx, r.Conn, set.config())
+		c.session, err = session.Open(ctx, r.Conn, set.config(trace))
 		outcome, detail = greeted(err)
 		if outcome == fallback.Connected {
 			c.err, c.port, c.address = err, step.Port, r.Address
@@ -76,6 +82,19 @@ func (c *connection) attempt(ctx context.Context, step fallback.Step, addrs []ne
 		Case:    outbox.Case(outcome.Case()),
 		Detail:  detail,
 		Elapsed: time.Since(start).Seconds(),
+	}
+}
+
+// replies returns a function that tells Emacs of the server's words that a
+// person may want to see: the greeting, the answer to AUTH, and every no.
+func (d *Dispatcher) replies(id string) func(client bool, line string) {
+	return func(client bool, line string) {
+		if client || line == "" {
+			return
+		}
+		if strings.HasPrefix(line, "220") || strings.HasPrefix(line, "235") || line[0] == '4' || line[0] == '5' {
+			d.send(event.Reply{ID: id, Line: line})
+		}
 	}
 }
 
@@ -104,7 +123,7 @@ func greeted(err error) (fallback.Outcome, string) {
 }
 
 // config returns what a session needs to know.
-func (s Settings) config() session.Config {
+func (s Settings) config(trace func(client bool, line string)) session.Config {
 	return session.Config{
 		Host:               s.Host,
 		Security:           s.Security,
@@ -112,6 +131,7 @@ func (s Settings) config() session.Config {
 		Roots:              roots(s.TrustFiles),
 		AllowCleartextAuth: s.AllowCleartextAuth,
 		Timeouts:           s.Timeouts.session(),
+		Trace:              trace,
 	}
 }
 

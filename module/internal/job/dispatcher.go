@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"submission/fallback"
 	"submission/module/internal/event"
 	"submission/module/internal/outbox"
 )
@@ -20,6 +21,7 @@ const submitPatience = 100 * time.Millisecond
 // Dispatcher sends the messages of one outbox for one Emacs.
 type Dispatcher struct {
 	box         *outbox.Box
+	memory      *fallback.Memory // nil: nothing is remembered
 	interactive bool
 	events      atomic.Pointer[event.Stream]
 
@@ -30,9 +32,10 @@ type Dispatcher struct {
 }
 
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
-// that of the outbox. Interactive says whether a person can be asked for
+// that of the outbox. What is learned about servers goes into the file memory,
+// unless that is "". Interactive says whether a person can be asked for
 // passwords. Nothing that waits in the outbox is touched until SendAll.
-func NewDispatcher(dir string, interactive bool, events *event.Stream) (*Dispatcher, error) {
+func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (*Dispatcher, error) {
 	box, err := outbox.Open(dir)
 	if err != nil {
 		return nil, err
@@ -42,6 +45,9 @@ func NewDispatcher(dir string, interactive bool, events *event.Stream) (*Dispatc
 		interactive: interactive,
 		running:     make(map[string]context.CancelCauseFunc),
 		asks:        make(map[int]chan<- *Secret),
+	}
+	if memory != "" {
+		d.memory = &fallback.Memory{File: memory}
 	}
 	d.events.Store(events)
 	return d, nil

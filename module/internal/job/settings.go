@@ -98,17 +98,17 @@ func (s Settings) check() error {
 	return nil
 }
 
-// steps returns the sequence, and whether it is one that has a name. Implicit
-// TLS never falls back, whatever the sequence says: without a port of its own
-// it is on 465.
-func (s Settings) steps() (steps []fallback.Step, named bool) {
+// steps returns what to try, and whether it is one port that was named and not
+// a sequence. Implicit TLS never falls back, whatever the sequence says:
+// without a port of its own it is on 465.
+func (s Settings) steps() (steps []fallback.Step, explicit bool) {
 	switch {
 	case s.Port != 0:
-		return fallback.Explicit(s.Port), false
+		return fallback.Explicit(s.Port), true
 	case s.Security == session.ImplicitTLS:
-		return fallback.Explicit(fallback.Submissions), false
+		return fallback.Explicit(fallback.Submissions), true
 	}
-	return s.Sequence, s.SequenceName != ""
+	return s.Sequence, false
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

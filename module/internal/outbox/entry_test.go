@@ -161,6 +161,20 @@ func TestClaim(t *testing.T) {
 	})
 }
 
+// TestClaimHalfAdded: Add died before its last rename, and no Open came since.
+func TestClaimHalfAdded(t *testing.T) {
+	b := open(t)
+	e := add(t, b, sample)
+	e.Release()
+	must(t, b.disk.rename(messageName(e.ID()), newMessageName(e.ID())))
+	if states, problems := b.List(); len(states) != 1 || len(problems) != 0 {
+		t.Errorf("%+v, %v", states, problems)
+	}
+	if got := bytesOf(t, claim(t, b, e.ID())); got != sample {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	for _, status := range Statuses() {
 		t.Run(string(status), func(t *testing.T) {

@@ -15,25 +15,31 @@ type lock struct {
 // acquire takes the lock at path, or returns ErrBusy at once. Each call opens
 // the file anew, so goroutines exclude each other as processes do.
 func acquire(path string) (*lock, error) {
-	// An owner unlinks the file before it lets go. Whoever had it open by
-	// then gets a lock on a file that no longer has the name, which excludes
-	// nobody: look after locking, and begin again. Each round means that
-	// another owner was done meanwhile, so a few are plenty.
+	// A file that lost its name means that another owner was done meanwhile,
+	// so a few rounds are plenty.
 	for range 100 {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		if err := tryLock(file); err != nil {
-			file.Close()
-			return nil, err
+		if l, err := lockOpened(file, path); l != nil || err != nil {
+			return l, err
 		}
-		if named(file, path) {
-			return &lock{file: file, path: path}, nil
-		}
-		file.Close()
 	}
 	return nil, ErrBusy
+}
+
+// lockOpened locks a file that was opened at path, or closes it. An owner
+// unlinks the file before it lets go, so whoever had it open by then gets a
+// lock on a file that has no name any more and excludes nobody: then the
+// result is nil without an error.
+func lockOpened(file *os.File, path string) (*lock, error) {
+	err := tryLock(file)
+	if err == nil && named(file, path) {
+		return &lock{file: file, path: path}, nil
+	}
+	file.Close()
+	return nil, err
 }
 
 // named reports whether path still names file.

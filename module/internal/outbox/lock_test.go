@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -201,16 +204,13 @@ func TestTwoEmacsen(t *testing.T) {
 // TestOneOwner: of many goroutines that want one message over and over, no two
 // ever have it, also while its lock file comes and goes.
 func TestOneOwner(t *testing.T) {
-	b := open(t)
-	add(t, b, sample).Release()
-	states, _ := b.List()
-	boxes := []*Box{b, openIn(t, b.disk.dir)}
+	path := open(t).disk.path(lockName(sampleID))
 	var owners, owned atomic.Int32
 	var all sync.WaitGroup
-	for i := range 8 {
+	for range 8 {
 		all.Go(func() {
-			for range 200 {
-				e, err := boxes[i%2].Claim(states[0].ID)
+			for range 5000 {
+				l, err := acquire(path)
 				if errors.Is(err, ErrBusy) {
 					continue
 				}
@@ -221,9 +221,10 @@ func TestOneOwner(t *testing.T) {
 				if owners.Add(1) != 1 {
 					t.Error("two owners")
 				}
+				runtime.Gosched()
 				owned.Add(1)
 				owners.Add(-1)
-				e.Release()
+				l.release()
 			}
 		})
 	}
@@ -231,32 +232,72 @@ func TestOneOwner(t *testing.T) {
 	if owned.Load() == 0 {
 		t.Error("nobody ever had it")
 	}
-	if left := names(t, b); len(left) != 2 {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the lock file is left: %v", err)
+	}
+}
+
+// TestListMeanwhile: List is never deceived by what others are doing.
+func TestListMeanwhile(t *testing.T) {
+	b := open(t)
+	var busy atomic.Int32
+	var all sync.WaitGroup
+	file := filepath.Join(t.TempDir(), "message")
+	must(t, os.WriteFile(file, []byte(sample), 0o600))
+	for range 2 {
+		busy.Add(1)
+		all.Go(func() {
+			defer busy.Add(-1)
+			for range 100 {
+				e, err := b.Add(Draft{File: file})
+				if err == nil {
+					err = errors.Join(e.Move(Cancelled, nil), e.Remove())
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for busy.Load() > 0 {
+		if _, problems := b.List(); len(problems) > 0 {
+			t.Error(problems)
+			break
+		}
+	}
+	all.Wait()
+	if left := names(t, b); len(left) > 0 {
 		t.Errorf("left %q", left)
 	}
 }
 
 // TestUnlinkedLock: a lock on a file that lost its name is none.
 func TestUnlinkedLock(t *testing.T) {
-	b := open(t)
-	path := b.disk.path(lockName(sampleID))
+	path := open(t).disk.path(lockName(sampleID))
+	early := func() *os.File { // one who comes while the lock is held
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		return file
+	}
 	first, err := acquire(path)
 	must(t, err)
-	waiting, err := os.OpenFile(path, os.O_RDWR, 0) // as one who comes a moment too early
-	must(t, err)
-	defer waiting.Close()
-	if err := tryLock(waiting); !errors.Is(err, ErrBusy) {
-		t.Errorf("while it is held: %v", err)
+	tooEarly, inTime := early(), early()
+	if l, err := lockOpened(tooEarly, path); l != nil || !errors.Is(err, ErrBusy) {
+		t.Errorf("while it is held: %v, %v", l, err)
 	}
+	tooEarly = early()
 	first.release()
-	must(t, tryLock(waiting))
-	if named(waiting, path) {
-		t.Error("the file still has its name")
+	if l, err := lockOpened(inTime, path); l != nil || err != nil {
+		t.Errorf("without a name: %v, %v", l, err)
 	}
 	second, err := acquire(path)
 	must(t, err)
 	defer second.release()
-	if named(waiting, path) {
-		t.Error("the name belongs to the second owner's file")
+	if l, err := lockOpened(tooEarly, path); l != nil || err != nil {
+		t.Errorf("with another file of that name: %v, %v", l, err)
+	}
+	if _, err := acquire(path); !errors.Is(err, ErrBusy) {
+		t.Errorf("the second owner: %v", err)
 	}
 }

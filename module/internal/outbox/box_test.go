@@ -29,7 +29,9 @@ func TestOpen(t *testing.T) {
 		"another's": {func(dir string) error {
 			return errors.Join(os.MkdirAll(dir, 0o700), os.Chown(dir, 12345, 12345))
 		}, "belongs to another user"},
-		"not to be written": {func(dir string) error { return os.MkdirAll(dir, 0o500) }, "it may not be written"},
+		"not to be written": {func(dir string) error {
+			return errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o500))
+		}, "it may not be written"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if root := os.Geteuid() == 0; name == "another's" && !root {

@@ -45,7 +45,7 @@
 //
 // # What a crash leaves
 //
-//	during Add           no mail and a temporary file, which Open sweeps after a day; or all of it
+//	during Add           no mail and temporary files, which Open sweeps after a day; or all of it
 //	queued, deferred, …  just that
 //	sending              queued, by the next Claim: the final dot has not gone
 //	sending, dot marked  uncertain, by the next Claim: only a person decides

@@ -137,7 +137,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // TestScanMemory: neither a large body, nor a long header, nor a long line is
 // kept in memory.
 func TestScanMemory(t *testing.T) {
-	const size = 16 << 20
+	const size = 4 << 20
 	for name, piece := range map[string]string{
 		"a line":    "x",
 		"a subject": "Subject: ",
@@ -151,7 +151,7 @@ func TestScanMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			runtime.ReadMemStats(&after)
-			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
+			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<19 {
 				t.Errorf("%d bytes for %d", used, size)
 			}
 		})

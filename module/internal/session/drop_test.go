@@ -35,7 +35,7 @@ var dialogue = []struct {
 
 // speak has a session with a peer that plays dialogue, in a bubble, where the
 // session is over at once when the peer is gone.
-func speak(ctx context.Context, conf *tls.Config, ca *authority, change ...func(*peer)) (Result, error, *peer) {
+func speak(ctx context.Context, conf *tls.Config, ca *authority, change ...func(*peer)) (Result, *peer, error) {
 	script := ""
 	for _, part := range dialogue {
 		script += part.script
@@ -49,7 +49,7 @@ func speak(ctx context.Context, conf *tls.Config, ca *authority, change ...func(
 	})
 	client.Close()
 	<-p.done
-	return result, err, p
+	return result, p, err
 }
 
 func bubbleServer(t *testing.T) (*authority, *tls.Config) {
@@ -63,7 +63,7 @@ func TestLostAfterEachByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca, conf := bubbleServer(t)
 		all := saysUpTo(len(dialogue) - 1)
-		if _, err, p := speak(t.Context(), conf, ca); err != nil || p.err != nil || p.said != all {
+		if _, p, err := speak(t.Context(), conf, ca); err != nil || p.err != nil || p.said != all {
 			t.Fatalf("%v, %v, %d bytes of %d", err, p.err, p.said, all)
 		}
 		at := 0
@@ -74,7 +74,7 @@ func TestLostAfterEachByte(t *testing.T) {
 				if at == saysUpTo(i) {
 					want = next(i)
 				}
-				_, err, p := speak(t.Context(), conf, ca, func(p *peer) { p.says = at })
+				_, p, err := speak(t.Context(), conf, ca, func(p *peer) { p.says = at })
 				check(t, fmt.Sprintf("after %d bytes, in %q", at, part.script), err, want)
 				if !errors.Is(p.err, errHangUp) {
 					t.Errorf("after %d bytes: %v", at, p.err)
@@ -138,7 +138,7 @@ func TestOverAfterEachCommand(t *testing.T) {
 			case at > message:
 				lost, cancelled = "", ""
 			}
-			result, err, _ := speak(t.Context(), conf, ca, func(p *peer) {
+			result, _, err := speak(t.Context(), conf, ca, func(p *peer) {
 				p.heard = func(n int) {
 					if n == at {
 						p.conn.Close()
@@ -152,7 +152,7 @@ func TestOverAfterEachCommand(t *testing.T) {
 
 			ctx, cancel := context.WithCancel(t.Context())
 			start := time.Now()
-			_, err, _ = speak(ctx, conf, ca, func(p *peer) {
+			_, _, err = speak(ctx, conf, ca, func(p *peer) {
 				p.heard = func(n int) {
 					if n == at {
 						cancel()

@@ -40,7 +40,7 @@ func parseExtensions(lines []string) extensions {
 // hello says EHLO, and HELO where a server knows no better (codes seen in the
 // field), and takes note of what is offered now, forgetting what was before.
 func (s *Session) hello(ctx context.Context) error {
-	s.ext = nil
+	s.ext, s.name = nil, ""
 	name := s.cfg.EHLO
 	if name == "" {
 		name = addressLiteral(s.w.raw.LocalAddr())
@@ -56,6 +56,7 @@ func (s *Session) hello(ctx context.Context) error {
 	switch reply.Code {
 	case 250:
 		s.ext = parseExtensions(reply.Lines)
+		s.name, _, _ = strings.Cut(reply.Lines[0], " ")
 		s.offered = s.ext.has("STARTTLS")
 		return nil
 	case 500, 501, 502, 504, 550:
@@ -63,6 +64,7 @@ func (s *Session) hello(ctx context.Context) error {
 			return err
 		}
 		if reply.Code == 250 {
+			s.name, _, _ = strings.Cut(reply.Lines[0], " ")
 			return nil
 		}
 	}

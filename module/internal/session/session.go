@@ -73,6 +73,7 @@ type Session struct {
 	w       wire
 	ext     extensions
 	offered bool   // STARTTLS was offered in the latest EHLO
+	name    string // by which the server calls itself
 	tls     string // "", "verified" or "unverified"
 	begun   bool   // a transaction may be open at the server
 }
@@ -82,9 +83,7 @@ type Session struct {
 // (kinds certificate, tls, handshake); then it waits for the greeting. Unless
 // that is 220 the error is of kind greeting, closed or silent (or cancelled).
 func Open(ctx context.Context, conn net.Conn, cfg Config) (*Session, error) {
-	s := &Session{cfg: cfg, limits: cfg.Timeouts.orDefaults()}
-	s.w = wire{raw: conn, block: s.limits.DataBlock, trace: cfg.Trace}
-	s.w.use(conn)
+	s := newSession(conn, cfg)
 	defer s.watch(ctx)()
 
 	switch cfg.Security {
@@ -97,15 +96,30 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Session, error) {
 		s.Abort()
 		return nil, &Error{Stage: StageTLS, Kind: KindTLS, Err: fmt.Errorf("no such security: %q", cfg.Security)}
 	}
+	if _, err := s.greeting(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSession(conn net.Conn, cfg Config) *Session {
+	s := &Session{cfg: cfg, limits: cfg.Timeouts.orDefaults()}
+	s.w = wire{raw: conn, block: s.limits.DataBlock, trace: cfg.Trace}
+	s.w.use(conn)
+	return s
+}
+
+// greeting waits for 220, and closes the connection if something else comes.
+func (s *Session) greeting(ctx context.Context) (Reply, error) {
 	reply, err := s.w.reply(s.limits.Greeting)
 	if err != nil {
-		return nil, s.broken(ctx, StageGreeting, err)
+		return reply, s.broken(ctx, StageGreeting, err)
 	}
 	if reply.Code != 220 {
 		s.Abort()
-		return nil, &Error{Stage: StageGreeting, Kind: KindGreeting, Reply: reply}
+		return reply, &Error{Stage: StageGreeting, Kind: KindGreeting, Reply: reply}
 	}
-	return s, nil
+	return reply, nil
 }
 
 // Start says EHLO, makes TLS as the security asks, and authenticates: if cred

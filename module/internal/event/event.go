@@ -60,8 +60,10 @@ type Warning struct {
 	Text string `json:"text"`
 }
 
-// Bug tells of a fault of ours that was caught.
+// Bug tells of a fault of ours that was caught, or that the outbox could not be
+// written. ID is the message that is not worked on any more, "" for none.
 type Bug struct {
+	ID   string `json:"id,omitempty"`
 	Text string `json:"text"`
 }
 

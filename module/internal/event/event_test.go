@@ -120,7 +120,7 @@ func TestGuard(t *testing.T) {
 	s := NewStream(w)
 	go func() {
 		defer s.Close()
-		defer s.Guard("a test")
+		defer s.Guard("a test", "")
 		panic("on purpose")
 	}()
 	text, err := io.ReadAll(r)

@@ -81,16 +81,12 @@ func (s *Stream) Close() {
 }
 
 // Guard, deferred at the top of a goroutine, catches a panic and tells Emacs
-// of it: a bug of ours must not end Emacs. Where names the goroutine.
-func (s *Stream) Guard(where string) {
+// of it: a bug of ours must not end Emacs. Where names the goroutine, id the
+// message that it works on, "" for none.
+func (s *Stream) Guard(where, id string) {
 	if r := recover(); r != nil {
-		s.Bug(where, r)
+		s.Send(Bug{ID: id, Text: fmt.Sprintf("%s: %v\n%s", where, r, debug.Stack())})
 	}
-}
-
-// Bug reports a panic that the caller has recovered.
-func (s *Stream) Bug(where string, panicked any) {
-	s.Send(Bug{Text: fmt.Sprintf("%s: %v\n%s", where, panicked, debug.Stack())})
 }
 
 func (s *Stream) write(w io.WriteCloser) {

@@ -19,22 +19,88 @@ import (
 	"submission/module/internal/session"
 )
 
-// connection is where a walk along the sequence ended.
-type connection struct {
-	session  *session.Session // nil: no step got as far as 220
-	err      error            // a TLS handshake was reached and ended badly
-	port     int
-	address  netip.Addr
-	attempts []outbox.Attempt
-	detail   string // why nothing was tried, or what the name server said
+// link is an open connection to a server that has heard all but MAIL.
+type link struct {
+	session *session.Session
+	reached reached
+	used    bool // a message has gone over it
 }
 
-// connect resolves the server's name and walks along the sequence until a
-// server has said 220. Each attempt is told to Emacs as it ends.
-func (d *Dispatcher) connect(ctx context.Context, id string, set Settings) connection {
-	all, err := family.Resolve(ctx, set.Host)
+// reached is where a walk along the sequence ended.
+type reached struct {
+	host     string
+	address  netip.Addr
+	port     int
+	attempts []outbox.Attempt
+}
+
+// ending returns what a message that goes over the link will end with, as far
+// as the link decides. On a link that was used before, the latest try is the
+// one step that the link came from.
+func (l *link) ending() ending {
+	e := l.reached.ending()
+	e.tls = l.session.TLS()
+	if l.used {
+		e.attempts = e.attempts[len(e.attempts)-1:]
+	}
+	return e
+}
+
+func (r reached) ending() ending {
+	return ending{
+		verdict:  verdict{outbox.Deferred, outbox.NoReason},
+		host:     r.host,
+		address:  addressText(r.address),
+		family:   familyOf(r.address, fallback.Any),
+		port:     r.port,
+		attempts: r.attempts,
+	}
+}
+
+// connect makes a link: along the sequence to a server that says 220, then
+// EHLO, TLS and AUTH. Without one, the ending is that of every message that
+// waits for this server.
+func (a *account) connect(t *task) (*link, ending) {
+	s, r, err := a.walk(t)
+	if s != nil {
+		err = s.Start(t.ctx, credentials(a.password()))
+	}
+	e := r.ending()
+	e.forAll = true
+	if s != nil && err == nil {
+		return &link{session: s, reached: r}, e
+	}
+	if s != nil {
+		e.tls = s.TLS()
+		s.Abort()
+	}
 	if err != nil {
-		return connection{detail: err.Error()}
+		e.judge(err)
+	}
+	return nil, e
+}
+
+func credentials(secret *Secret) *session.Credentials {
+	if secret == nil {
+		return nil
+	}
+	return &session.Credentials{User: secret.User, Password: secret.Password}
+}
+
+// errNothing says why no step was tried.
+type errNothing string
+
+func (e errNothing) Error() string { return string(e) }
+
+// walk resolves the server's name and walks along the sequence until a server
+// has said 220. Each attempt is told to Emacs as it ends. There is no session
+// if no step got that far; the error then says what else there is to say.
+func (a *account) walk(t *task) (*session.Session, reached, error) {
+	set := a.set
+	r := reached{host: set.Host}
+	all, err := family.Resolve(t.ctx, set.Host)
+	if err != nil {
+		return nil, r, err
 	}
 	here := all.Here()
 	sequence, explicit := set.steps()
@@ -42,47 +108,51 @@ func (d *Dispatcher) connect(ctx context.Context, id string, set Settings) conne
 		return len(here.Of(string(f))) > 0
 	})
 	if len(steps) == 0 {
-		return connection{detail: nothingToTry(set.Host, all, here)}
+		return nil, r, errNothing(nothingToTry(set.Host, all, here))
 	}
-	var c connection
-	remembered := d.recall(set, here, steps)
-	outcomes := fallback.Run(ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
-		a := c.attempt(ctx, step, here.Of(string(step.Family)), set, d.replies(id))
-		c.attempts = append(c.attempts, a)
-		d.send(event.Attempt{ID: id, Attempt: a})
-		return fallback.Outcome(a.Outcome)
+	remembered := a.d.recall(set, here, steps)
+	var s *session.Session
+	outcomes := fallback.Run(t.ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
+		var at outbox.Attempt
+		s, at, err = a.attempt(ctx, t, step, here.Of(string(step.Family)), &r)
+		r.attempts = append(r.attempts, at)
+		a.d.send(event.Attempt{ID: t.id(), Attempt: at})
+		return fallback.Outcome(at.Outcome)
 	})
 	if remembered != nil && len(outcomes) > 0 {
 		outcomes = outcomes[1:] // what follows was tried from the top
 	}
-	d.learn(id, set, c.address, steps, outcomes)
-	return c
+	a.d.learn(t.id(), set, r.address, steps, outcomes)
+	return s, r, err
 }
 
 // attempt tries one step: to connect, and to be greeted with 220. A server
-// that was reached is left in c.
-func (c *connection) attempt(ctx context.Context, step fallback.Step, addrs []netip.Addr, set Settings, trace func(bool, string)) outbox.Attempt {
+// that was reached is put into r; the error is one of a TLS handshake that was
+// reached and ended badly.
+func (a *account) attempt(ctx context.Context, t *task, step fallback.Step, addrs []netip.Addr, r *reached) (*session.Session, outbox.Attempt, error) {
 	start := time.Now()
-	dialer := family.Dialer{Alarm: set.Timeouts.connect()}
-	r := dialer.Connect(ctx, addrs, step.Port)
-	outcome, detail := fallback.Outcome(r.Outcome), r.Detail
-	if r.Conn != nil {
-		var err error
-		c.session, err = session.Open(ctx, r.Conn, set.config(trace))
-		outcome, detail = greeted(err)
-		if outcome == fallback.Connected {
-			c.err, c.port, c.address = err, step.Port, r.Address
+	dialer := family.Dialer{Alarm: a.set.Timeouts.connect()}
+	dialed := dialer.Connect(ctx, addrs, step.Port)
+	outcome, detail := fallback.Outcome(dialed.Outcome), dialed.Detail
+	var s *session.Session
+	var err error
+	if dialed.Conn != nil {
+		s, err = session.Open(ctx, dialed.Conn, a.set.config(a.d.replies(t.id())))
+		if outcome, detail = greeted(err); outcome == fallback.Connected {
+			r.address, r.port = dialed.Address, step.Port
+		} else {
+			err = nil // the attempt tells it
 		}
 	}
-	return outbox.Attempt{
-		Family:  familyOf(r.Address, step.Family),
+	return s, outbox.Attempt{
+		Family:  familyOf(dialed.Address, step.Family),
 		Port:    step.Port,
-		Address: addressText(r.Address),
+		Address: addressText(dialed.Address),
 		Outcome: string(outcome),
 		Case:    outbox.Case(outcome.Case()),
 		Detail:  detail,
 		Elapsed: time.Since(start).Seconds(),
-	}
+	}, err
 }
 
 // replies returns a function that tells Emacs of the server's words that a

@@ -3,7 +3,6 @@
 package job
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -25,10 +24,11 @@ type Dispatcher struct {
 	interactive bool
 	events      atomic.Pointer[event.Stream]
 
-	mu      sync.Mutex
-	running map[string]context.CancelCauseFunc // the messages this Emacs is busy with, by id
-	asks    map[int]chan<- *Secret
-	lastAsk int
+	mu       sync.Mutex
+	accounts map[string]*account // those with messages to send, by their settings
+	tasks    map[string]*task    // the messages this Emacs is busy with, by id
+	asks     map[int]chan<- *Secret
+	lastAsk  int
 }
 
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
@@ -43,7 +43,8 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 	d := &Dispatcher{
 		box:         box,
 		interactive: interactive,
-		running:     make(map[string]context.CancelCauseFunc),
+		accounts:    make(map[string]*account),
+		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Secret),
 	}
 	if memory != "" {
@@ -75,7 +76,7 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 	go func() {
 		err := errors.New("a fault in the outbox")
 		defer func() { added <- err }()
-		defer d.events.Load().Guard("submit " + id)
+		defer d.events.Load().Guard("queueing", id)
 		var entry *outbox.Entry
 		entry, err = d.box.Add(outbox.Draft{
 			ID:       id,
@@ -84,8 +85,8 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 			Settings: r.Settings,
 		})
 		if err == nil {
-			d.tell(entry)
-			d.start(entry, r.Secret)
+			d.tell(entry.State())
+			d.enqueue(entry, r.Secret)
 		}
 	}()
 	select {
@@ -94,7 +95,7 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 	case <-time.After(submitPatience):
 		go func() {
 			if err := <-added; err != nil {
-				d.send(event.Bug{Text: "message " + id + " could not be put into the outbox: " + err.Error() + "; its text is in " + r.File})
+				d.send(event.Bug{ID: id, Text: "the message could not be put into the outbox: " + err.Error() + "; its text is in " + r.File})
 			}
 		}()
 		return id, nil
@@ -130,14 +131,14 @@ func (d *Dispatcher) take(id string) bool {
 			entry.Release()
 			return false
 		}
-		d.tell(entry)
+		d.tell(entry.State())
 	case outbox.Queued:
 	default: // it was sending, and its owner died after the final dot
-		d.tell(entry)
+		d.tell(entry.State())
 		entry.Release()
 		return false
 	}
-	d.start(entry, nil)
+	d.enqueue(entry, nil)
 	return true
 }
 
@@ -167,30 +168,18 @@ var errCancelled = errors.New("cancelled")
 func (d *Dispatcher) Cancel(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	cancel, ok := d.running[id]
+	t, ok := d.tasks[id]
 	if ok {
-		cancel(errCancelled)
+		t.cancel(errCancelled)
 	}
 	return ok
 }
 
-// start sends a message in a goroutine of its own, which owns the entry.
-func (d *Dispatcher) start(entry *outbox.Entry, secret *Secret) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	id := entry.State().ID
-	d.mu.Lock()
-	d.running[id] = cancel
-	d.mu.Unlock()
-	go func() {
-		defer d.events.Load().Guard("message " + id)
-		defer cancel(nil)
-		d.live(ctx, entry, secret)
-	}()
-}
+// guard, deferred at the top of a goroutine, catches a panic and tells of it.
+func (d *Dispatcher) guard(where string) { d.events.Load().Guard(where, "") }
 
-// tell sends Emacs the state that is on disk.
-func (d *Dispatcher) tell(entry *outbox.Entry) {
-	s := entry.State()
+// tell sends Emacs a state, which is on disk.
+func (d *Dispatcher) tell(s outbox.State) {
 	s.Settings = nil
 	d.send(event.State{ID: s.ID, State: s})
 }

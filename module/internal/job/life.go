@@ -3,7 +3,6 @@
 package job
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,33 +12,6 @@ import (
 	"submission/module/internal/outbox"
 	"submission/module/internal/session"
 )
-
-// live takes a queued message to the status it ends in, writes that down, and
-// tells Emacs. It owns the entry and gives it up at the end.
-func (d *Dispatcher) live(ctx context.Context, entry *outbox.Entry, secret *Secret) {
-	defer d.leave(entry)
-	set, err := parseSettings(entry.State().Settings)
-	if err != nil {
-		d.end(entry, ending{verdict: verdict{outbox.Held, outbox.ReasonProtocol}, detail: err.Error()})
-		return
-	}
-	if err := entry.Move(outbox.Sending, func(s *outbox.State) { s.Tries++ }); err != nil {
-		d.diskTrouble(entry, err)
-		return
-	}
-	d.tell(entry)
-	d.end(entry, d.tries(ctx, entry, set, secret))
-}
-
-// leave gives the entry up. After a fault of ours the message stays where it
-// is: what was not written as sent is tried again, or is uncertain, when an
-// Emacs next takes it.
-func (d *Dispatcher) leave(entry *outbox.Entry) {
-	d.mu.Lock()
-	delete(d.running, entry.State().ID)
-	d.mu.Unlock()
-	entry.Release()
-}
 
 // ending is what a try came to.
 type ending struct {
@@ -54,112 +26,62 @@ type ending struct {
 	reply    string // the server's last reply
 	detail   string // what happened, where the server didn't say it
 	elapsed  time.Duration
+
+	forAll bool // it holds for every message that waits for this server
+	over   bool // the link can't be used any more
+	stale  bool // the link was closed before anything of this message was said
 }
 
-// tries makes one try, and another whenever a person has given the password
-// that was missing or wrong.
-func (d *Dispatcher) tries(ctx context.Context, entry *outbox.Entry, set Settings, secret *Secret) ending {
-	id := entry.State().ID
-	question := event.Ask{ID: id, Host: set.Host, Port: set.Port, User: set.User}
-	if secret == nil && entry.State().Tries > 1 {
-		question.Why = "again"
-		secret = d.ask(ctx, question)
+// judge fills in the verdict on an error, or on none.
+func (e *ending) judge(err error) {
+	e.verdict = verdict{outbox.Accepted, outbox.NoReason}
+	e.reply = e.result.Reply.String()
+	if err == nil {
+		return
 	}
-	if secret == nil && set.User != "" {
-		question.Why = "missing"
-		if secret = d.ask(ctx, question); secret == nil {
-			return ending{
-				verdict: verdict{outbox.Held, outbox.ReasonAuth},
-				host:    set.Host,
-				detail:  fmt.Sprintf("there is no password for %s on %s", set.User, set.Host),
-			}
-		}
-	}
-	for {
-		e := d.try(ctx, entry, set, secret)
-		if e.reason != outbox.ReasonAuth {
-			return e
-		}
-		question.Port, question.Reply, question.Why = e.port, e.reply, "535"
-		if secret == nil {
-			question.Why = "530"
-		}
-		if secret = d.ask(ctx, question); secret == nil {
-			return e
-		}
+	e.verdict = judge(err, e.result)
+	e.detail = err.Error()
+	if se := (*session.Error)(nil); errors.As(err, &se) && se.Reply.Code != 0 {
+		e.reply = se.Reply.String()
 	}
 }
 
-// try walks the sequence once and has one dialogue with the server that
-// answered.
-func (d *Dispatcher) try(ctx context.Context, entry *outbox.Entry, set Settings, secret *Secret) ending {
-	start := time.Now()
-	c := d.connect(ctx, entry.State().ID, set)
-	e := ending{
-		verdict:  verdict{outbox.Deferred, ""},
-		attempts: c.attempts,
-		host:     set.Host,
-		detail:   c.detail,
-	}
-	err := c.err
-	if c.session != nil || err != nil {
-		e.address, e.port = addressText(c.address), c.port
-		e.family = familyOf(c.address, "")
-	}
-	if c.session != nil {
-		e.result, err = d.transact(ctx, entry, c.session, secret)
-		e.tls = c.session.TLS()
-		e.verdict = verdict{outbox.Accepted, ""}
-		e.reply = e.result.Reply.String()
-		if err != nil {
-			e.verdict = judge(err, e.result)
-		}
-	} else if err != nil {
-		e.verdict = judge(err, e.result)
-	}
-	if err != nil {
-		e.detail = err.Error()
-		if se := (*session.Error)(nil); errors.As(err, &se) && se.Reply.Code != 0 {
-			e.reply = se.Reply.String()
-		}
-	}
-	if e.status == outbox.Deferred && errors.Is(context.Cause(ctx), errCancelled) {
-		e.verdict = verdict{outbox.Cancelled, outbox.ReasonUser}
-	}
-	e.elapsed = time.Since(start)
-	return e
-}
-
-// end writes the ending down and tells Emacs of it. A message whose last
-// recipients were refused for now stays deferred with only those left.
-func (d *Dispatcher) end(entry *outbox.Entry, e ending) {
-	left := e.left(entry.State().Envelope.To)
+// finish writes the ending of a message down, tells Emacs of it and gives the
+// message up.
+func (d *Dispatcher) finish(t *task, e ending) {
+	left := e.left(t.entry.State().Envelope.To)
 	status := e.status
 	if status == outbox.Accepted && len(left) > 0 {
 		status = outbox.Deferred
 	}
-	err := entry.Move(status, func(s *outbox.State) {
-		s.Reason, s.Detail = e.reason, e.detail
-		if status == outbox.Deferred || status == outbox.Uncertain || status == outbox.Held {
-			s.Envelope.To = left
-		}
-		r := &s.Receipt
-		r.Host, r.Address, r.Family, r.Port = e.host, e.address, e.family, e.port
-		r.TLS, r.Reply, r.Attempts, r.Elapsed = e.tls, e.reply, e.attempts, e.elapsed.Seconds()
-		for _, to := range e.result.Recipients {
-			switch {
-			case e.status == outbox.Accepted && to.Accepted:
-				r.Accepted = append(r.Accepted, to.Address)
-			case to.Reply.Code/100 == 5:
-				r.Refused = append(r.Refused, outbox.Refusal{Address: to.Address, Reply: to.Reply.String()})
-			}
-		}
-	})
+	err := t.entry.Move(status, func(s *outbox.State) { e.record(s, status, left) })
 	if err != nil {
-		d.diskTrouble(entry, err)
+		d.diskTrouble(t, err)
 		return
 	}
-	d.tell(entry)
+	state := t.entry.State()
+	d.leave(t) // first, for Emacs may settle the message at once
+	d.tell(state)
+}
+
+// record puts an ending into the state of a message whose recipients left are
+// still to be reached.
+func (e ending) record(s *outbox.State, status outbox.Status, left []string) {
+	s.Reason, s.Detail = e.reason, e.detail
+	if status != outbox.Accepted && status != outbox.Refused {
+		s.Envelope.To = left
+	}
+	r := &s.Receipt
+	r.Host, r.Address, r.Family, r.Port = e.host, e.address, e.family, e.port
+	r.TLS, r.Reply, r.Attempts, r.Elapsed = e.tls, e.reply, e.attempts, e.elapsed.Seconds()
+	for _, to := range e.result.Recipients {
+		switch {
+		case e.status == outbox.Accepted && to.Accepted:
+			r.Accepted = append(r.Accepted, to.Address)
+		case to.Reply.Code/100 == 5:
+			r.Refused = append(r.Refused, outbox.Refusal{Address: to.Address, Reply: to.Reply.String()})
+		}
+	}
 }
 
 // left returns the recipients that nothing final was said about: not those who
@@ -175,8 +97,19 @@ func (e ending) left(to []string) []string {
 	})
 }
 
-// diskTrouble tells that a state could not be written. The disk is the truth:
-// the message stays what it is there.
-func (d *Dispatcher) diskTrouble(entry *outbox.Entry, err error) {
-	d.send(event.Bug{Text: fmt.Sprintf("message %s: its state could not be written: %v", entry.State().ID, err)})
+// leave gives a message up: it is in the outbox as it is on disk.
+func (d *Dispatcher) leave(t *task) {
+	d.mu.Lock()
+	delete(d.tasks, t.id())
+	d.mu.Unlock()
+	t.cancel(nil)
+	t.entry.Release()
+}
+
+// diskTrouble tells that a state could not be written, and gives the message
+// up. The disk is the truth: the message stays what it is there, so it is
+// tried again, or is uncertain, when an Emacs next takes it.
+func (d *Dispatcher) diskTrouble(t *task, err error) {
+	d.send(event.Bug{ID: t.id(), Text: fmt.Sprintf("message %s: its state could not be written: %v", t.id(), err)})
+	d.leave(t)
 }

@@ -3,31 +3,54 @@
 package job
 
 import (
-	"context"
+	"errors"
 	"io"
 	"time"
 
 	"submission/module/internal/event"
-	"submission/module/internal/outbox"
 	"submission/module/internal/session"
 )
 
 // progressEvery is how often Emacs is told how much of a message was sent.
 const progressEvery = 200 * time.Millisecond
 
-// transact says EHLO, starts TLS, authenticates and hands the message over, on
-// a session that was greeted with 220.
-func (d *Dispatcher) transact(ctx context.Context, entry *outbox.Entry, s *session.Session, secret *Secret) (session.Result, error) {
-	var cred *session.Credentials
-	if secret != nil {
-		cred = &session.Credentials{User: secret.User, Password: secret.Password}
+// transact hands one message over, on a link where all is said but MAIL.
+func (a *account) transact(t *task, l *link) ending {
+	e, used := l.ending(), l.used
+	l.used = true
+	result, err := a.send(t, l)
+	e.result = result
+	e.judge(err)
+	if err == nil {
+		return e
 	}
-	if err := s.Start(ctx, cred); err != nil {
-		return session.Result{}, err
+	var se *session.Error
+	errors.As(err, &se)
+	e.over = se == nil || !goesOn(se)
+	// A server may close a connection that rests, or that has had enough
+	// messages, and say 421 or nothing. Nothing of this one was sent then.
+	e.stale = used && e.over && se != nil &&
+		(se.Stage == session.StageReset || se.Stage == session.StageMail)
+	if e.over {
+		l.session.Abort()
 	}
-	body, err := entry.Message()
+	return e
+}
+
+// goesOn reports whether the session can take another message after an error:
+// the server has said no to this one, and the dialogue is in step.
+func goesOn(e *session.Error) bool {
+	switch e.Kind {
+	case session.KindPermanent, session.KindTemporary, session.KindSize, session.KindRecipients,
+		session.KindAddress, session.Kind8Bit, session.KindUTF8:
+		return e.Stage != session.StageMessage && e.Reply.Code != 421
+	}
+	return false
+}
+
+func (a *account) send(t *task, l *link) (session.Result, error) {
+	body, err := t.entry.Message()
 	if err != nil {
-		s.Abort()
 		return session.Result{}, err
 	}
 	defer body.Close()
@@ -36,23 +59,16 @@ func (d *Dispatcher) transact(ctx context.Context, entry *outbox.Entry, s *sessi
 		_, err = body.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		s.Abort()
 		return session.Result{}, err
 	}
-	state := entry.State()
-	result, err := s.Send(ctx, session.Envelope{
+	state := t.entry.State()
+	return l.session.Send(t.ctx, session.Envelope{
 		From:     state.Envelope.From,
 		To:       state.Envelope.To,
 		Size:     size,
 		EightBit: eightBit,
-		Progress: d.progress(state.ID, size),
-	}, body, func(session.Result) error { return entry.MarkDot() })
-	if err == nil {
-		s.Quit(ctx)
-	} else {
-		s.Abort()
-	}
-	return result, err
+		Progress: a.d.progress(t.id(), size),
+	}, body, func(session.Result) error { return t.entry.MarkDot() })
 }
 
 // progress returns a function that tells Emacs how many bytes were sent, not

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"submission/module/internal/event"
+	"submission/module/internal/outbox"
+	"submission/module/internal/session"
+)
+
+// account is the messages that were queued with the same settings: they go one
+// after the other over one connection, with one login, and a server that is
+// down is tried once for all of them. Its fields are the dispatcher's to lock,
+// but those of the worker.
+type account struct {
+	d     *Dispatcher
+	key   string // the settings as JSON
+	set   Settings
+	queue []*task
+
+	workers int
+	secret  *Secret // for as long as there is a worker
+}
+
+// task is a message that this Emacs is busy with.
+type task struct {
+	entry  *outbox.Entry
+	ctx    context.Context // ends when the message is cancelled
+	cancel context.CancelCauseFunc
+}
+
+func (t *task) id() string { return t.entry.ID() }
+
+// A message waits this long behind another before a further connection is
+// made for it: one that is stuck must not keep the rest. There are at most so
+// many connections at once.
+const (
+	patience   = 10 * time.Second
+	maxWorkers = 3
+)
+
+// enqueue gives an account a message to send. The entry is the task's from
+// here on.
+func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret) {
+	raw := entry.State().Settings
+	set, err := parseSettings(raw)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	t := &task{entry: entry, ctx: ctx, cancel: cancel}
+	if err != nil {
+		d.finish(t, ending{verdict: verdict{outbox.Held, outbox.ReasonProtocol}, detail: err.Error()})
+		return
+	}
+	key := string(raw)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.accounts[key]
+	if a == nil {
+		a = &account{d: d, key: key, set: set}
+		d.accounts[key] = a
+	}
+	if secret != nil {
+		a.secret = secret
+	}
+	d.tasks[t.id()] = t
+	a.queue = append(a.queue, t)
+	if a.workers == 0 {
+		a.hire()
+		return
+	}
+	time.AfterFunc(patience, func() {
+		defer d.guard("account")
+		a.helpOut(t)
+	})
+}
+
+// helpOut starts another worker if t still waits.
+func (a *account) helpOut(t *task) {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	if len(a.queue) > 0 && a.queue[0] == t && a.workers < maxWorkers {
+		a.hire()
+	}
+}
+
+// hire starts a worker. The dispatcher is locked.
+func (a *account) hire() {
+	a.workers++
+	go func() {
+		defer a.d.guard("account " + a.set.Host)
+		a.work()
+	}()
+}
+
+// next takes the first message that waits, or ends the worker's time.
+func (a *account) next() *task {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	if len(a.queue) > 0 {
+		t := a.queue[0]
+		a.queue = a.queue[1:]
+		return t
+	}
+	if a.workers--; a.workers == 0 {
+		delete(a.d.accounts, a.key)
+		a.secret = nil
+	}
+	return nil
+}
+
+// others takes all messages that wait.
+func (a *account) others() []*task {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	all := a.queue
+	a.queue = nil
+	return all
+}
+
+// work sends what waits, until nothing does.
+func (a *account) work() {
+	var l *link
+	for t := a.next(); t != nil; t = a.next() {
+		l = a.deliver(t, l)
+	}
+	if l != nil {
+		l.session.Quit(context.Background())
+	}
+}
+
+// deliver sends one message, over the link if it is open, and returns the link
+// if it can take another message.
+func (a *account) deliver(t *task, l *link) (open *link) {
+	defer func() {
+		if r := recover(); r != nil {
+			// A fault of ours fails one message. It stays in the outbox as it
+			// is on disk: to be tried again, or uncertain.
+			a.d.send(event.Bug{ID: t.id(), Text: fmt.Sprintf("sending: %v\n%s", r, debug.Stack())})
+			a.d.leave(t)
+			open = nil
+		}
+	}()
+	if err := t.entry.Move(outbox.Sending, func(s *outbox.State) { s.Tries++ }); err != nil {
+		a.d.diskTrouble(t, err)
+		return l
+	}
+	a.d.tell(t.entry.State())
+	e := a.tries(t, &l)
+	a.d.finish(t, e)
+	if e.forAll {
+		for _, other := range a.others() {
+			a.fail(other, e)
+		}
+	}
+	return l
+}
+
+// fail gives a message that was not tried the ending of one to the same server
+// that was.
+func (a *account) fail(t *task, e ending) {
+	if err := t.entry.Move(outbox.Sending, func(s *outbox.State) { s.Tries++ }); err != nil {
+		a.d.diskTrouble(t, err)
+		return
+	}
+	e.result = session.Result{}
+	a.d.finish(t, e)
+}
+
+// tries makes one try, and another whenever a person has given the password
+// that was missing or wrong.
+func (a *account) tries(t *task, l **link) ending {
+	question := event.Ask{ID: t.id(), Host: a.set.Host, Port: a.set.Port, User: a.set.User}
+	if *l == nil {
+		if e, ok := a.needSecret(t, question); !ok {
+			return e
+		}
+	}
+	for {
+		e := a.try(t, l)
+		if e.reason != outbox.ReasonAuth {
+			return e
+		}
+		question.Port, question.Reply, question.Why = e.port, e.reply, "535"
+		if a.password() == nil {
+			question.Why = "530"
+		}
+		if !a.askSecret(t, question) {
+			return e
+		}
+	}
+}
+
+// needSecret sees to it that there is a password where there must be one:
+// auth-source is asked again for a later try, and a person where a user name
+// is set.
+func (a *account) needSecret(t *task, question event.Ask) (ending, bool) {
+	if a.password() == nil && t.entry.State().Tries > 1 {
+		question.Why = "again"
+		a.askSecret(t, question)
+	}
+	if a.password() != nil || a.set.User == "" {
+		return ending{}, true
+	}
+	question.Why = "missing"
+	if a.askSecret(t, question) {
+		return ending{}, true
+	}
+	return ending{
+		verdict: verdict{outbox.Held, outbox.ReasonAuth},
+		host:    a.set.Host,
+		detail:  fmt.Sprintf("there is no password for %s on %s", a.set.User, a.set.Host),
+		forAll:  true,
+	}, false
+}
+
+func (a *account) password() *Secret {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	return a.secret
+}
+
+func (a *account) askSecret(t *task, question event.Ask) bool {
+	secret := a.d.ask(t.ctx, question)
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	a.secret = secret
+	return secret != nil
+}
+
+// try hands the message over on the open link, or makes a link first. A link
+// that turns out to be closed already costs a new one and nothing else.
+func (a *account) try(t *task, l **link) ending {
+	start := time.Now()
+	var e ending
+	if *l != nil {
+		if e = a.transact(t, *l); e.stale {
+			*l = nil
+		}
+	}
+	if *l == nil {
+		if *l, e = a.connect(t); *l != nil {
+			e = a.transact(t, *l)
+		}
+	}
+	if e.over {
+		*l = nil
+	}
+	if e.status == outbox.Deferred && errors.Is(context.Cause(t.ctx), errCancelled) {
+		e.verdict, e.forAll = verdict{outbox.Cancelled, outbox.ReasonUser}, false
+	}
+	e.elapsed = time.Since(start)
+	return e
+}

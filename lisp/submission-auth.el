@@ -85,10 +85,14 @@ be an entry, so the message must not be sent with less protection."
 
 (defun submission-auth--password (token)
   "Return the password in TOKEN, or nil."
-  (let ((secret (plist-get token :secret)))
-    (condition-case nil
-        (if (functionp secret) (funcall secret) secret)
-      ((error quit) nil))))
+  (let* ((secret (plist-get token :secret))
+         (password (condition-case nil
+                       (if (functionp secret) (funcall secret) secret)
+                     ((error quit) nil))))
+    (and (stringp password)
+         (if (multibyte-string-p password)
+             password
+           (decode-coding-string password 'utf-8-unix)))))
 
 (defun submission-auth-secret (token)
   "Return TOKEN as the module has it, for `json-serialize', or nil."

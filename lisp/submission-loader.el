@@ -83,6 +83,7 @@ submission-module-compile' and restart Emacs"
                         (expand-file-name "module" directory))))
                 (list parent submission-loader--directory))))
 
+;;;###autoload
 (defun submission-module-compile ()
   "Build the dynamic module in the background, in a compilation buffer.
 This needs make, Go 1.25 or later and a C compiler; what is missing is

@@ -140,12 +140,14 @@ That is NOTICE and the server's last words, or how each step ended."
 
 ;;;; Telling
 
-(defun submission-report-tell (receipt &optional notice)
-  "Tell the user about RECEIPT and NOTICE, see `submission-report-text'."
+(defun submission-report-tell (receipt &optional notice loud)
+  "Tell the user about RECEIPT and NOTICE, see `submission-report-text'.
+What needs a person is a warning too, and so is what is LOUD."
   (let ((text (submission-report-text receipt notice)))
     (message "%s" text)
     (when (and (not noninteractive)
-               (or (memq (plist-get receipt :status) '(held refused uncertain))
+               (or loud
+                   (memq (plist-get receipt :status) '(held refused uncertain))
                    (plist-get receipt :refused)))
       (display-warning 'submission text :warning))))
 

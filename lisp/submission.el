@@ -355,7 +355,7 @@ is gone; not what is held or uncertain.  Return the ids."
   (require 'submission-job)
   (submission-job-send-all))
 
-;;;###autoload (autoload 'submission-module-compile "submission-loader" nil t)
+(autoload 'submission-module-compile "submission-loader" nil t)
 
 (provide 'submission)
 

@@ -81,14 +81,15 @@ Return its id."
               (and (stringp message) (file-regular-p message)
                    (file-readable-p message)))
     (signal 'submission-envelope-error
-            (list (format "%S is neither a buffer nor a file that can be read"
-                          message))))
+            (list (format-message
+                   "`%s' is neither a buffer nor a file that can be read"
+                   message))))
   (let ((rest plist))
     (while rest
       (unless (memq (car rest) '( :from :to :host :port :user :security
                                   :sequence :callback))
         (signal 'submission-settings-error
-                (list (format "%S is not a keyword of `submission-submit'"
+                (list (format-message "`%s' is not a keyword of `submission-submit'"
                               (car rest)))))
       (setq rest (cddr rest))))
   (unless (or (null (plist-get plist :callback))

@@ -336,7 +336,7 @@ OURS is what our own option or the caller says, or nil."
     (sequence-name . ,(plist-get settings :sequence))
     (security . ,(symbol-name security))
     (user . ,(or user ""))
-    (ehlo-name . ,(or submission-ehlo-name ""))
+    (ehlo-name . ,(submission-settings--ehlo-name))
     (trust-files . ,(vconcat (submission-settings--trust-files)))
     (allow-cleartext-auth . ,(if submission-allow-cleartext-auth t :false))
     (remember . ,(symbol-name submission-remember-fallback))
@@ -349,11 +349,20 @@ OURS is what our own option or the caller says, or nil."
               (gnutls-trustfiles)
             submission-tls-trust-files)))
 
+(defun submission-settings--ehlo-name ()
+  "Return `submission-ehlo-name', \"\" for nil, if it can be said in EHLO."
+  (let ((name (or submission-ehlo-name "")))
+    (unless (and (stringp name) (string-match-p "\\`[!-~]*\\'" name))
+      (submission-settings--fail
+       "`%s' can't be said in EHLO; set `submission-ehlo-name'" name))
+    name))
+
 (defun submission-settings--timeouts ()
   "Return the time limits, for `json-serialize'."
   (mapcar (pcase-lambda (`(,key . ,option))
             (let ((seconds (symbol-value option)))
-              (unless (and (numberp seconds) (> seconds 0))
+              ;; What is more than the module can count would be no time.
+              (unless (and (numberp seconds) (< 0 seconds 1.0e9))
                 (submission-settings--fail
                  "`%s' must be a number of seconds, not `%s'" option seconds))
               (cons key seconds)))

@@ -64,9 +64,9 @@ func (m *module) define(env emacs.Environment) {
 	defineJSON(env, "submission-module-settle",
 		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled.\nReturn nil.\n\n(fn JSON)",
 		m.settle)
-	defineJSON(env, "submission-module-cancel",
-		"Stop the message \"id\" of the outbox \"directory\".\nReturn nil where this Emacs isn't busy with it, else its id.\n\n(fn JSON)",
-		m.cancel)
+	defineJSON(env, "submission-module-act",
+		"Do \"action\" with the message \"id\" of the outbox \"directory\".\nThe actions are cancel, hold, send and arrived.  Return nil; an error\nsays why nothing could be done.\n\n(fn JSON)",
+		m.act)
 	defineJSON(env, "submission-module-remember",
 		"Remember \"lesson\", which an event of the outbox \"directory\" has brought.\nReturn nil.\n\n(fn JSON)",
 		m.remember)
@@ -76,6 +76,7 @@ func (m *module) define(env emacs.Environment) {
 	defineJSON(env, "submission-module-send-all",
 		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
 		m.sendAll)
+	defineDiagnose(env)
 }
 
 // defineJSON defines a function of one string of JSON. It returns a string,
@@ -189,12 +190,19 @@ func (m *module) settle(arg []byte) (string, error) {
 	return "", asLisp(office.Settle(id))
 }
 
-func (m *module) cancel(arg []byte) (string, error) {
-	office, id, err := m.message(arg)
-	if err != nil || !office.Cancel(id) {
+func (m *module) act(arg []byte) (string, error) {
+	var a struct {
+		message
+		Action job.Action `json:"action"`
+	}
+	if err := json.Unmarshal(arg, &a); err != nil {
 		return "", err
 	}
-	return id, nil
+	office, err := m.office(a.Directory)
+	if err != nil {
+		return "", err
+	}
+	return "", asLisp(office.Act(a.ID, a.Action))
 }
 
 func (m *module) sendAll(arg []byte) (string, error) {

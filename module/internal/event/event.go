@@ -55,6 +55,11 @@ type Learned struct {
 	Outcome string `json:"outcome"`
 }
 
+// Network tells that this machine has come to another network.
+type Network struct {
+	Network string `json:"network"`
+}
+
 // Warning tells of trouble that stops no mail.
 type Warning struct {
 	Text string `json:"text"`
@@ -77,6 +82,7 @@ func (Progress) name() string { return "progress" }
 func (Reply) name() string    { return "reply" }
 func (Ask) name() string      { return "ask" }
 func (Learned) name() string  { return "learned" }
+func (Network) name() string  { return "network" }
 func (Warning) name() string  { return "warning" }
 func (Bug) name() string      { return "error" }
 func (Closed) name() string   { return "closed" }

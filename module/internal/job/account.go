@@ -4,9 +4,9 @@ package job
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"submission/module/internal/event"
@@ -30,9 +30,11 @@ type account struct {
 
 // task is a message that this Emacs is busy with.
 type task struct {
-	entry  *outbox.Entry
-	ctx    context.Context // ends when the message is cancelled
-	cancel context.CancelCauseFunc
+	entry   *outbox.Entry
+	account *account
+	lookUp  bool            // the password is to be looked up in auth-source first
+	ctx     context.Context // ends when the message is cancelled
+	cancel  context.CancelCauseFunc
 }
 
 func (t *task) id() string { return t.entry.ID() }
@@ -46,24 +48,25 @@ const (
 )
 
 // enqueue gives an account a message to send. The entry is the task's from
-// here on.
-func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret) {
+// here on. With lookUp, nobody has asked auth-source for the password yet.
+func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret, lookUp bool) {
 	raw := entry.State().Settings
 	set, err := parseSettings(raw)
+	d.mu.Lock()
+	a := d.accounts[string(raw)]
+	if a == nil {
+		a = &account{d: d, key: string(raw), set: set}
+		d.accounts[a.key] = a
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	t := &task{entry: entry, ctx: ctx, cancel: cancel}
+	t := &task{entry: entry, account: a, lookUp: lookUp, ctx: ctx, cancel: cancel}
 	if err != nil {
+		delete(d.accounts, a.key)
+		d.mu.Unlock()
 		d.finish(t, ending{verdict: verdict{outbox.Held, outbox.ReasonProtocol}, detail: err.Error()})
 		return
 	}
-	key := string(raw)
-	d.mu.Lock()
 	defer d.mu.Unlock()
-	a := d.accounts[key]
-	if a == nil {
-		a = &account{d: d, key: key, set: set}
-		d.accounts[key] = a
-	}
 	if secret != nil {
 		a.secret = secret
 	}
@@ -122,6 +125,16 @@ func (a *account) others() []*task {
 	return all
 }
 
+// unqueue takes a message out of the queue and reports whether it was there.
+// The dispatcher is locked.
+func (a *account) unqueue(t *task) bool {
+	i := slices.Index(a.queue, t)
+	if i >= 0 {
+		a.queue = slices.Delete(a.queue, i, i+1)
+	}
+	return i >= 0
+}
+
 // work sends what waits, until nothing does.
 func (a *account) work() {
 	var l *link
@@ -151,6 +164,7 @@ func (a *account) deliver(t *task, l *link) (open *link) {
 	}
 	a.d.tell(t.entry.State())
 	e := a.tries(t, &l)
+	e.stop(t)
 	a.d.finish(t, e)
 	if e.forAll {
 		for _, other := range a.others() {
@@ -199,7 +213,7 @@ func (a *account) tries(t *task, l **link) ending {
 // auth-source is asked again for a later try, and a person where a user name
 // is set.
 func (a *account) needSecret(t *task, question event.Ask) (ending, bool) {
-	if a.password() == nil && t.entry.State().Tries > 1 {
+	if a.password() == nil && t.lookUp {
 		question.Why = "again"
 		a.askSecret(t, question)
 	}
@@ -249,9 +263,6 @@ func (a *account) try(t *task, l **link) ending {
 	}
 	if e.over {
 		*l = nil
-	}
-	if e.status == outbox.Deferred && errors.Is(context.Cause(t.ctx), errCancelled) {
-		e.verdict, e.forAll = verdict{outbox.Cancelled, outbox.ReasonUser}, false
 	}
 	e.elapsed = time.Since(start)
 	return e

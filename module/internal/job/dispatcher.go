@@ -3,6 +3,7 @@
 package job
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Dispatcher struct {
 	memory      *fallback.Memory // nil: nothing is remembered
 	interactive bool
 	events      atomic.Pointer[event.Stream]
+	reminders   chan time.Time // for the schedule: when to look at the outbox
 
 	mu       sync.Mutex
 	accounts map[string]*account // those with messages to send, by their settings
@@ -34,7 +36,7 @@ type Dispatcher struct {
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
 // that of the outbox. What is learned about servers goes into the file memory,
 // unless that is "". Interactive says whether a person can be asked for
-// passwords. Nothing that waits in the outbox is touched until SendAll.
+// passwords. What waits in the outbox is tried when it is due, or by SendAll.
 func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (*Dispatcher, error) {
 	box, err := outbox.Open(dir)
 	if err != nil {
@@ -46,11 +48,15 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 		accounts:    make(map[string]*account),
 		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Secret),
+		reminders:   make(chan time.Time),
 	}
 	if memory != "" {
 		d.memory = &fallback.Memory{File: memory}
 	}
 	d.events.Store(events)
+	// For as long as Emacs lives.
+	go d.keepTime(context.Background())
+	go d.watchNetwork(context.Background())
 	return d, nil
 }
 
@@ -83,11 +89,20 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 			File:     r.File,
 			Envelope: outbox.Envelope{From: r.Envelope.From, To: r.Envelope.To},
 			Settings: r.Settings,
+			NextTry:  r.NotBefore,
 		})
-		if err == nil {
-			d.tell(entry.State())
-			d.enqueue(entry, r.Secret)
+		if err != nil {
+			return
 		}
+		if r.NotBefore != nil {
+			entry.Release() // the schedule takes it, here or in another Emacs
+		}
+		d.tell(entry.State())
+		if r.NotBefore != nil {
+			d.remind(*r.NotBefore)
+			return
+		}
+		d.enqueue(entry, r.Secret, false)
 	}()
 	select {
 	case err := <-added:
@@ -100,46 +115,6 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 		}()
 		return id, nil
 	}
-}
-
-// SendAll tries now what is deferred, and what is queued or sending but whose
-// Emacs is gone. It returns the ids of what it took; what another Emacs is
-// busy with is left to it, and so is what waits for a person.
-func (d *Dispatcher) SendAll() []string {
-	states, _ := d.box.List()
-	var ids []string
-	for _, s := range states {
-		switch s.Status {
-		case outbox.Deferred, outbox.Queued, outbox.Sending:
-			if d.take(s.ID) {
-				ids = append(ids, s.ID)
-			}
-		}
-	}
-	return ids
-}
-
-// take claims a message and starts to send it, if it is there to be sent.
-func (d *Dispatcher) take(id string) bool {
-	entry, err := d.box.Claim(id)
-	if err != nil {
-		return false // somebody else's, or gone
-	}
-	switch entry.State().Status {
-	case outbox.Deferred:
-		if err := entry.Move(outbox.Queued, nil); err != nil {
-			entry.Release()
-			return false
-		}
-		d.tell(entry.State())
-	case outbox.Queued:
-	default: // it was sending, and its owner died after the final dot
-		d.tell(entry.State())
-		entry.Release()
-		return false
-	}
-	d.enqueue(entry, nil)
-	return true
 }
 
 // Settle is what Emacs says when it is done with a message that has ended:
@@ -158,21 +133,6 @@ func (d *Dispatcher) Settle(id string) error {
 	}
 	entry.Release()
 	return nil
-}
-
-// errCancelled is the cause of a context whose message a person has cancelled.
-var errCancelled = errors.New("cancelled")
-
-// Cancel stops a message that this Emacs is busy with. What becomes of it is
-// told by an event: cancelled, or the truth if it was too late.
-func (d *Dispatcher) Cancel(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	t, ok := d.tasks[id]
-	if ok {
-		t.cancel(errCancelled)
-	}
-	return ok
 }
 
 // guard, deferred at the top of a goroutine, catches a panic and tells of it.

@@ -54,7 +54,24 @@ func (d *Dispatcher) finish(t *task, e ending) {
 	if status == outbox.Accepted && len(left) > 0 {
 		status = outbox.Deferred
 	}
-	err := t.entry.Move(status, func(s *outbox.State) { e.record(s, status, left) })
+	now := time.Now()
+	if status == outbox.Deferred && now.Sub(t.entry.State().Queued) >= giveUp {
+		status, e.reason = outbox.Held, outbox.ReasonExpired
+	}
+	record := func(s *outbox.State) {
+		e.record(s, status, left)
+		if status == outbox.Deferred {
+			t.account.set.postpone(s, now)
+		}
+	}
+	var err error
+	if status == outbox.Cancelled && t.entry.State().Dot {
+		// The server has said no after the dot, and only now may it be cancelled.
+		err = t.entry.Move(outbox.Deferred, nil)
+	}
+	if err == nil {
+		err = t.entry.Move(status, record)
+	}
 	if err != nil {
 		d.diskTrouble(t, err)
 		return
@@ -62,6 +79,9 @@ func (d *Dispatcher) finish(t *task, e ending) {
 	state := t.entry.State()
 	d.leave(t) // first, for Emacs may settle the message at once
 	d.tell(state)
+	if state.NextTry != nil {
+		d.remind(*state.NextTry)
+	}
 }
 
 // record puts an ending into the state of a message whose recipients left are

@@ -26,6 +26,7 @@ type Settings struct {
 	TrustFiles         []string         `json:"trust-files"`
 	AllowCleartextAuth bool             `json:"allow-cleartext-auth"`
 	Remember           string           `json:"remember"` // "t", "ask" or "nil"
+	RetryMinutes       []float64        `json:"retry-minutes"`
 	Timeouts           Timeouts         `json:"timeouts"`
 }
 
@@ -54,12 +55,14 @@ type Envelope struct {
 }
 
 // Request is what Lisp submits: a message file in the outbox directory, which
-// becomes ours, its envelope and settings, and the secret if there is one.
+// becomes ours, its envelope and settings, the secret if there is one, and the
+// time before which it is not to be sent, if it is not to be sent now.
 type Request struct {
-	File     string          `json:"file"`
-	Envelope Envelope        `json:"envelope"`
-	Settings json.RawMessage `json:"settings"`
-	Secret   *Secret         `json:"secret"`
+	File      string          `json:"file"`
+	Envelope  Envelope        `json:"envelope"`
+	Settings  json.RawMessage `json:"settings"`
+	Secret    *Secret         `json:"secret"`
+	NotBefore *time.Time      `json:"not-before"`
 }
 
 func parseSettings(raw json.RawMessage) (Settings, error) {

@@ -18,6 +18,7 @@ type Draft struct {
 	File     string // its bytes; taken over if it is a temporary file in the outbox directory, else copied
 	Envelope Envelope
 	Settings json.RawMessage // an object, or nil
+	NextTry  *time.Time      // not to be tried before; nil: at once
 }
 
 // Add takes a message into the outbox, with status Queued, and returns it
@@ -54,7 +55,7 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		MessageID: found.messageID, Subject: found.subject,
 		Size: found.size, EightBit: found.eightBit,
 		Queued:   now.UTC().Truncate(time.Second),
-		Envelope: from.Envelope, Settings: from.Settings,
+		Envelope: from.Envelope, Settings: from.Settings, NextTry: from.NextTry,
 	}
 	err = e.store(e.state, false)
 	if err == nil {

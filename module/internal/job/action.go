@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"submission/module/internal/outbox"
+)
+
+// Action is what a person wants done with a message in the outbox.
+type Action string
+
+// The actions.
+const (
+	Cancel  Action = "cancel"  // it is not to be sent; it leaves the outbox
+	Hold    Action = "hold"    // it is not to be tried until it is sent again by hand
+	Send    Action = "send"    // it is to be tried now, whatever became of it before
+	Arrived Action = "arrived" // it was uncertain, and is known to have arrived
+)
+
+// The causes of a context that a person has ended.
+var (
+	errCancelled = errors.New("cancelled")
+	errHeld      = errors.New("held")
+)
+
+// Act does what a person wants with a message. What becomes of it is told by an
+// event: with a message that is being sent it may be too late. The error says
+// why nothing could be done: another Emacs is busy with it, it is gone, or the
+// action makes no sense in its status (outbox.ErrMove).
+func (d *Dispatcher) Act(id string, action Action) error {
+	if d.interrupt(id, action) {
+		return nil
+	}
+	entry, err := d.box.Claim(id)
+	if err != nil {
+		return err
+	}
+	switch action {
+	case Cancel:
+		err = entry.Move(outbox.Cancelled, func(s *outbox.State) { s.Reason = outbox.ReasonUser })
+	case Hold:
+		err = entry.Move(outbox.Held, func(s *outbox.State) { s.Reason = outbox.ReasonUser })
+	case Arrived:
+		err = entry.Move(outbox.Accepted, func(s *outbox.State) {
+			s.Receipt.Accepted = append(s.Receipt.Accepted, s.Envelope.To...)
+		})
+	case Send:
+		if entry.State().Status != outbox.Queued {
+			err = entry.Move(outbox.Queued, nil)
+		} else {
+			err = entry.Update(func(s *outbox.State) { s.NextTry = nil })
+		}
+		if err == nil {
+			d.tell(entry.State())
+			d.enqueue(entry, nil, true)
+			return nil
+		}
+	default:
+		err = fmt.Errorf("no such action as %q", action)
+	}
+	state := entry.State()
+	entry.Release()
+	if err == nil {
+		d.tell(state)
+	}
+	return err
+}
+
+// interrupt stops a message that this Emacs is busy with; one that is on its
+// way already needs nothing else. It reports whether there was one.
+func (d *Dispatcher) interrupt(id string, action Action) bool {
+	d.mu.Lock()
+	t, busy := d.tasks[id]
+	stop := action == Cancel || action == Hold
+	waiting := busy && stop && t.account.unqueue(t)
+	d.mu.Unlock()
+	if !busy || !stop {
+		return busy
+	}
+	if action == Hold {
+		t.cancel(errHeld)
+	} else {
+		t.cancel(errCancelled)
+	}
+	if waiting {
+		e := ending{verdict: verdict{status: outbox.Deferred}}
+		e.stop(t)
+		d.finish(t, e)
+	}
+	return true
+}
+
+// stop makes the ending that of a message that a person has stopped, if one
+// has and it is not too late: what is not deferred or held has been decided.
+func (e *ending) stop(t *task) {
+	if e.status != outbox.Deferred && e.status != outbox.Held {
+		return
+	}
+	switch context.Cause(t.ctx) {
+	case errCancelled:
+		e.verdict, e.forAll = verdict{outbox.Cancelled, outbox.ReasonUser}, false
+	case errHeld:
+		e.verdict, e.forAll = verdict{outbox.Held, outbox.ReasonUser}, false
+	}
+}

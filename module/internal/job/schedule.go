@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package job
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"submission/family"
+	"submission/module/internal/event"
+	"submission/module/internal/outbox"
+)
+
+// giveUp is how long a message is deferred before a person has to look at it
+// (RFC 5321 §4.5.4.1).
+const giveUp = 5 * 24 * time.Hour
+
+// glance is how often the clock on the wall is looked at while something
+// waits: timers stand still while a machine sleeps.
+const glance = time.Minute
+
+// retryAfter returns the wait before the next try, after so many tries: 1, 5,
+// 15, 30 and then 60 minutes, or what the settings say, in minutes.
+func (s Settings) retryAfter(tries int) time.Duration {
+	minutes := s.RetryMinutes
+	if len(minutes) == 0 {
+		minutes = []float64{1, 5, 15, 30, 60}
+	}
+	return seconds(60 * minutes[min(max(tries, 1), len(minutes))-1])
+}
+
+// postpone says when a message that was deferred is tried again, or that it
+// was tried for long enough.
+func (s Settings) postpone(state *outbox.State, now time.Time) {
+	next := now.Add(s.retryAfter(state.Tries)).UTC().Truncate(time.Second)
+	state.NextTry = &next
+}
+
+// keepTime tries again what is due, until ctx ends. It also takes up what
+// another Emacs, that is gone, has left.
+func (d *Dispatcher) keepTime(ctx context.Context) {
+	defer d.guard("the schedule")
+	next := time.Now().Add(glance)
+	timer := time.NewTimer(glance)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case at := <-d.reminders:
+			if !at.Before(next) {
+				continue
+			}
+			next = at
+		case <-timer.C:
+			d.sendDue(time.Now())
+			next = d.nextDue(time.Now())
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// remind makes the schedule look at the outbox at a time.
+func (d *Dispatcher) remind(at time.Time) {
+	go func() { d.reminders <- at }()
+}
+
+// nextDue returns when to look at the outbox again: when the next message is
+// due, but not within a second, and after a glance at the latest.
+func (d *Dispatcher) nextDue(now time.Time) time.Time {
+	next := now.Add(glance)
+	states, _ := d.box.List()
+	for _, s := range states {
+		if waits(s.Status) && s.NextTry != nil && s.NextTry.Before(next) {
+			next = *s.NextTry
+		}
+	}
+	if soon := now.Add(time.Second); next.Before(soon) {
+		next = soon
+	}
+	return next
+}
+
+// sendDue takes what is due now, and what nobody is busy with.
+func (d *Dispatcher) sendDue(now time.Time) {
+	states, _ := d.box.List()
+	for _, s := range states {
+		due := s.NextTry == nil || !s.NextTry.After(now)
+		if waits(s.Status) && due || s.Status == outbox.Sending {
+			d.take(s.ID)
+		}
+	}
+}
+
+// waits reports whether a message in this status is tried by itself.
+func waits(s outbox.Status) bool { return s == outbox.Queued || s == outbox.Deferred }
+
+// watchNetwork tries again what is deferred whenever this machine has come to
+// another network, until ctx ends.
+func (d *Dispatcher) watchNetwork(ctx context.Context) {
+	defer d.guard("watching the network")
+	last := networkNow()
+	family.Watch(ctx, func() {
+		now := networkNow()
+		if now == last || now == "" {
+			last = now
+			return
+		}
+		last = now
+		d.send(event.Network{Network: now})
+		d.sendDeferred()
+	})
+}
+
+// networkNow names the network one is on, by the way that leads to the world.
+func networkNow() string {
+	// Addresses for documentation (RFC 5737, RFC 3849); no packet is sent.
+	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
+		if n := family.Network(netip.MustParseAddr(a)); n != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+// sendDeferred tries now what is deferred.
+func (d *Dispatcher) sendDeferred() []string {
+	states, _ := d.box.List()
+	var ids []string
+	for _, s := range states {
+		if s.Status == outbox.Deferred && d.take(s.ID) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// SendAll tries now what is deferred, and what is queued or sending but whose
+// Emacs is gone; and it tells again of what was accepted or cancelled in an
+// Emacs that ended before it could settle that. It returns the ids of what it
+// took; what another Emacs is busy with is left to it, and so is what waits for
+// a person or for a time that was set.
+func (d *Dispatcher) SendAll() []string {
+	ids := d.sendDeferred()
+	states, _ := d.box.List()
+	now := time.Now()
+	for _, s := range states {
+		switch {
+		case s.Status.Final():
+			if entry, err := d.box.Claim(s.ID); err == nil {
+				entry.Release()
+				d.tell(s)
+			}
+		case s.Status == outbox.Sending, s.Status == outbox.Queued && (s.NextTry == nil || !s.NextTry.After(now)):
+			if d.take(s.ID) {
+				ids = append(ids, s.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// take claims a message and starts to send it, if it is there to be sent.
+func (d *Dispatcher) take(id string) bool {
+	entry, err := d.box.Claim(id)
+	if err != nil {
+		return false // somebody else's, or gone
+	}
+	state := entry.State()
+	if !waits(state.Status) {
+		entry.Release()
+		if state.Status == outbox.Uncertain { // its owner died after the final dot
+			d.tell(state)
+		}
+		return false
+	}
+	if state.Status == outbox.Deferred {
+		if err := entry.Move(outbox.Queued, nil); err != nil {
+			entry.Release()
+			return false
+		}
+		d.tell(entry.State())
+	}
+	d.enqueue(entry, nil, true)
+	return true
+}

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"submission/test/smtpd"
 )
@@ -85,5 +87,78 @@ func TestFullOutbox(t *testing.T) {
 	}
 	if ends["refused"] == 0 || ends["delivered"] == 0 {
 		t.Errorf("the outboxes were not full at different moments: %v", ends)
+	}
+}
+
+// TestManyAtOnce submits twenty messages while the server doesn't answer yet.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	const count = 20
+	h := newHome(t)
+	server := start(t, smtpd.Script{})
+	g := newGate(t, server.Addr(""))
+	h.write("good.eml", header+"\nx\n")
+	go func() {
+		// The messages are in the outbox before the server says a word.
+		<-g.arrived
+		waitFor(t, "the outbox to fill", h.dir, func() bool { return len(h.outbox()) == 2*count })
+		g.open()
+	}()
+	notes := h.probe(h.account(server, false, g.port) + fmt.Sprintf(`
+		(dotimes (n %d)
+		  (let ((to (format "r%%d@example.org" n)))
+		    (submission-submit (probe-file "good.eml") :to (list to)
+		                       :callback (lambda (receipt)
+		                                   (probe-note "callback" :values (vector to (car (plist-get receipt :accepted))
+		                                                                          (symbol-name (plist-get receipt :status))))))))
+		(story-wait)`, count))
+	seen := map[string]int{}
+	for _, n := range named(notes, "callback") {
+		seen[n.Values[0]]++
+		if n.Values[0] != n.Values[1] || n.Values[2] != "accepted" {
+			t.Errorf("a callback for %s was told that %s was %s", n.Values[0], n.Values[1], n.Values[2])
+		}
+	}
+	if len(seen) != count || len(named(notes, "callback")) != count {
+		t.Errorf("callbacks: %v", seen)
+	}
+	if got := byRecipient(server); len(got) != count || len(server.Messages()) != count {
+		t.Errorf("the server took %d messages for %d recipients", len(server.Messages()), len(got))
+	}
+	if left := h.outbox(); len(left) > 0 {
+		t.Errorf("the outbox holds %v", left)
+	}
+}
+
+// waitFor waits until done is true, and looks again whenever a name in the
+// directory dir or in one that it holds changes.
+func waitFor(t *testing.T, what, dir string, done func() bool) {
+	t.Helper()
+	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	defer events.Close()
+	events.SetReadDeadline(time.Now().Add(time.Minute))
+	watch := func(dir string) {
+		syscall.InotifyAddWatch(fd, dir, syscall.IN_CREATE|syscall.IN_MOVED_TO|syscall.IN_CLOSE_WRITE|syscall.IN_DELETE)
+	}
+	watch(dir)
+	for buffer := make([]byte, 4096); ; {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if e.IsDir() {
+				watch(dir + "/" + e.Name())
+			}
+		}
+		if done() {
+			return
+		}
+		if _, err := events.Read(buffer); err != nil {
+			t.Errorf("waiting for %s: %v", what, err)
+			return
+		}
 	}
 }

@@ -42,6 +42,8 @@
 // # Reading on
 //
 // wire.go and reply.go are the connection and what is read from it; hello.go,
-// tls.go and auth.go are Start; send.go is the transaction, body.go the bytes
-// of a message. A further SASL mechanism is a line in the table of auth.go.
+// tls.go with certificate.go, and auth.go are Start; send.go is the
+// transaction, body.go the bytes of a message. A further SASL mechanism is a
+// line in the table of auth.go and, if no library has it, a client in sasl.go,
+// as SCRAM has one in scram.go.
 package session

@@ -40,7 +40,7 @@ const (
 	KindLost        Kind = "lost"        // connection lost before the final dot; over
 	KindTimeout     Kind = "timeout"     // a time limit passed before the final dot; over
 	KindCancelled   Kind = "cancelled"   // ctx was cancelled before the final dot; over
-	KindTLS         Kind = "tls"         // TLS was asked for and is not to be had, or was interfered with; over unless a 530 said so
+	KindTLS         Kind = "tls"         // TLS was asked for and is not to be had, or was interfered with; over unless a 530 or REQUIRETLS is the cause
 	KindCertificate Kind = "certificate" // the certificate is bad, see Err; over
 	KindHandshake   Kind = "handshake"   // connection lost in the handshake; over
 	KindAuth        Kind = "auth"        // no common mechanism, or 530, 534, 535, 538
@@ -87,7 +87,7 @@ func (e *Error) Error() string {
 }
 
 // Unwrap returns the cause, so that errors.Is and errors.As find
-// *tls.CertificateVerificationError, context.Canceled and the like.
+// [*CertificateError], context.Canceled and the like.
 func (e *Error) Unwrap() error { return e.Err }
 
 // broken closes the connection and says how the dialogue broke off: err comes
@@ -106,7 +106,16 @@ func (s *Session) broken(ctx context.Context, stage Stage, err error) *Error {
 		kind = KindTimeout
 	}
 	switch stage {
+	case StageHello:
+		// With TLS 1.3 a server looks at our certificate when we think that the
+		// handshake is over.
+		if isAlert(err) && s.cfg.Security != Opportunistic {
+			kind = KindTLS
+		}
 	case StageGreeting:
+		if isAlert(err) {
+			return &Error{Stage: StageTLS, Kind: KindTLS, Err: err}
+		}
 		switch kind {
 		case KindLost:
 			kind = KindClosed

@@ -23,6 +23,8 @@ type Reply struct {
 	Code     int      // 200 to 599; 0: there was no reply
 	Enhanced string   // the enhanced status code (RFC 3463), such as "5.7.0", or ""
 	Lines    []string // the text of each line without the codes
+
+	challenge string // the text of a 334, which is between server and mechanism; in Lines stands ***
 }
 
 // String returns the reply on one line: "550 5.1.1 no such user".

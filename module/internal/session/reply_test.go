@@ -145,7 +145,7 @@ func TestParseExtensions(t *testing.T) {
 }
 
 func TestBlot(t *testing.T) {
-	w := wire{secrets: []string{"", "535", "geheim", "AGdlaGVpbQ=="}}
+	w := wire{secrets: [][]byte{nil, []byte("535"), []byte("geheim"), []byte("AGdlaGVpbQ==")}}
 	for _, test := range []struct{ in, want string }{
 		{"500 unknown: AUTH PLAIN AGdlaGVpbQ==", "500 unknown: AUTH PLAIN ***"},
 		{"535 geheim is wrong, geheim", "535 *** is wrong, ***"},

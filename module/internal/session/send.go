@@ -246,7 +246,7 @@ func (s *Session) interrupted(ctx context.Context, err, heard error, result *Res
 // write that fails may have got through.
 func (s *Session) dot(ctx context.Context, result *Result) error {
 	limit := s.limits.Data
-	sent := s.w.send(".", ".")
+	sent := s.w.send([]byte("."), ".")
 	if sent != nil {
 		limit = s.limits.Quit
 	}

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -59,6 +60,19 @@ type Config struct {
 	Mechanisms         []string       // SASL mechanisms in order of preference; nil: all that are known, best first
 	Timeouts           Timeouts
 
+	// Tunnelled says that the peer is our end of a tunnel: that its address is
+	// a loopback one doesn't make it this machine.
+	Tunnelled bool
+
+	// Pins are SHA-256 fingerprints of certificates (lower-case hexadecimal, of
+	// the DER) that the user has accepted for this server. One of them serves as
+	// if it could be verified. Where there are any, a certificate that is
+	// neither verified nor pinned is an error with [Opportunistic] too.
+	Pins []string
+
+	// ClientCertificate is shown to a peer that is proved and asks for one.
+	ClientCertificate *tls.Certificate
+
 	// Trace is shown each line of the dialogue without its line end, ours with
 	// client true, secrets blotted out; of the message only its size. It is
 	// called by the goroutine that uses the session. nil: nobody looks.
@@ -74,7 +88,8 @@ type Session struct {
 	ext     extensions
 	offered bool   // STARTTLS was offered in the latest EHLO
 	name    string // by which the server calls itself
-	tls     string // "", "verified" or "unverified"
+	tls     string // "", "verified", "pinned" or "unverified"
+	shown   bool   // our certificate was asked for and shown
 	begun   bool   // a transaction may be open at the server
 }
 
@@ -123,9 +138,12 @@ func (s *Session) greeting(ctx context.Context) (Reply, error) {
 }
 
 // Start says EHLO, makes TLS as the security asks, and authenticates: if cred
-// isn't nil, the server offers AUTH, and the security allows it here. Without
-// AUTH on offer, or with [Opportunistic] and no verified TLS, the mail is left
-// to be tried without.
+// isn't nil or a client certificate was shown, the server offers AUTH, and the
+// security allows it here. Without AUTH on offer, or with [Opportunistic] and
+// no TLS that proves the peer, the mail is left to be tried without.
+//
+// A refused token is told by an error that wraps [ErrToken], a bad certificate
+// by a [CertificateError].
 //
 // After an error Quit is still polite; it knows whether anything is left to say.
 func (s *Session) Start(ctx context.Context, cred *Credentials) error {
@@ -138,14 +156,12 @@ func (s *Session) Start(ctx context.Context, cred *Credentials) error {
 			return err
 		}
 	}
-	if cred != nil {
-		return s.auth(ctx, cred)
-	}
-	return nil
+	return s.auth(ctx, cred)
 }
 
-// TLS says how the connection is protected: "verified", "unverified" or, in
-// the clear, "".
+// TLS says how the connection is protected: "verified" (the certificate is
+// good), "pinned" (it isn't, but is one of Config.Pins), "unverified" or, in the
+// clear, "".
 func (s *Session) TLS() string { return s.tls }
 
 // Quit says QUIT if the connection still stands, waits for the answer for
@@ -154,7 +170,7 @@ func (s *Session) Quit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Quit)
 	defer cancel()
 	defer s.watch(ctx)()
-	if s.w.send("QUIT", "QUIT") == nil {
+	if s.w.send([]byte("QUIT"), "QUIT") == nil {
 		_, _ = s.w.reply(s.limits.Quit)
 	}
 	_ = s.w.conn.Close() // of TLS: says goodbye first
@@ -175,11 +191,11 @@ func (s *Session) watch(ctx context.Context) func() {
 // command sends one command and returns its reply, whatever it says. The error
 // is for a dialogue that broke off.
 func (s *Session) command(ctx context.Context, stage Stage, limit time.Duration, line string) (Reply, error) {
-	return s.hidden(ctx, stage, limit, line, line)
+	return s.hidden(ctx, stage, limit, []byte(line), line)
 }
 
 // hidden is command for a line that isn't to be seen; shown stands for it.
-func (s *Session) hidden(ctx context.Context, stage Stage, limit time.Duration, line, shown string) (Reply, error) {
+func (s *Session) hidden(ctx context.Context, stage Stage, limit time.Duration, line []byte, shown string) (Reply, error) {
 	if ctx.Err() != nil {
 		return Reply{}, s.broken(ctx, stage, ctx.Err())
 	}

@@ -5,7 +5,6 @@ package session
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -90,32 +89,32 @@ func (s *Session) tlsConfig() *tls.Config {
 			switch {
 			case err == nil:
 				s.tls = "verified"
-			case s.cfg.Security == Opportunistic:
+			case s.pinned(state.PeerCertificates):
+				s.tls = "pinned"
+			case s.lax():
 				s.tls = "unverified"
 			default:
-				return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+				return s.badCertificate(state.PeerCertificates, err)
 			}
 			return nil
+		},
+		// Asked for after VerifyConnection: nobody unproved learns who we are.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if s.cfg.ClientCertificate == nil || !s.trusted() {
+				return &tls.Certificate{}, nil
+			}
+			s.shown = true
+			return s.cfg.ClientCertificate, nil
 		},
 	}
 }
 
-// verify checks a chain as crypto/tls does by itself: issuer, time, purpose
-// and name.
-func verify(chain []*x509.Certificate, name string, roots *x509.CertPool) error {
-	if len(chain) == 0 {
-		return errors.New("the server showed no certificate")
-	}
-	if name == "" {
-		return errors.New("no name to look for in the certificate")
-	}
-	intermediates := x509.NewCertPool()
-	for _, cert := range chain[1:] {
-		intermediates.AddCert(cert)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: intermediates})
-	return err
-}
+// trusted says whether TLS has proved the peer to be the server that was asked
+// for, or one that the user has accepted as such.
+func (s *Session) trusted() bool { return s.tls == "verified" || s.tls == "pinned" }
+
+// lax says whether a peer that isn't proved is better than none.
+func (s *Session) lax() bool { return s.cfg.Security == Opportunistic && len(s.cfg.Pins) == 0 }
 
 // serverName is the host as certificates carry it: an IDN as A-labels, no
 // final dot, no brackets around an address.
@@ -132,21 +131,29 @@ func serverName(host string) string {
 
 // handshakeKind tells a bad certificate, a peer with which no TLS is to be had
 // and a lost connection apart. With [Opportunistic] there is nothing to hold a
-// message for: every failure is one of this handshake.
+// message for but a certificate that isn't the one of Config.Pins: every other
+// failure is one of this handshake.
 func (s *Session) handshakeKind(err error) Kind {
-	var certificate *tls.CertificateVerificationError
-	var op *net.OpError
+	var bad *CertificateError
+	var none *tls.CertificateVerificationError
 	var network net.Error
 	switch {
+	case errors.As(err, &bad), errors.As(err, &none):
+		return KindCertificate
 	case s.cfg.Security == Opportunistic:
 		return KindHandshake
-	case errors.As(err, &certificate):
-		return KindCertificate
-	case errors.As(err, &op) && op.Op == "remote error":
-		return KindTLS // an alert: the peer speaks TLS, but not with us
+	case isAlert(err):
+		return KindTLS // the peer speaks TLS, but not with us
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
 		errors.Is(err, net.ErrClosed), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network):
 		return KindHandshake
 	}
 	return KindTLS
+}
+
+// isAlert says whether the peer ended TLS with words of TLS's own, other than
+// its goodbye.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }

@@ -206,8 +206,8 @@ func TestTLS(t *testing.T) {
 				if e.Err == nil || !strings.Contains(e.Error(), "certificate") {
 					t.Errorf("%v", err)
 				}
-				var bad *tls.CertificateVerificationError
-				if !errors.As(e, &bad) || len(bad.UnverifiedCertificates) == 0 {
+				var bad *CertificateError
+				if !errors.As(e, &bad) || len(bad.Problems) == 0 || bad.Fingerprint != fingerprint(row.conf.Certificates[0].Leaf) {
 					t.Errorf("no certificate to look at in %v", err)
 				}
 			}

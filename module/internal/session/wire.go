@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,7 +22,7 @@ type wire struct {
 	r       *bufio.Reader
 	block   time.Duration // for each write
 	trace   func(client bool, line string)
-	secrets []string // blotted out of what the server says, for as long as AUTH goes on
+	secrets [][]byte // blotted out of what the server says, for as long as AUTH goes on
 }
 
 // use makes conn the connection to read and write. Whatever was read from the
@@ -41,9 +42,11 @@ func (w *wire) write(b []byte) error {
 }
 
 // send writes one command; shown stands for it in the trace.
-func (w *wire) send(line, shown string) error {
+func (w *wire) send(line []byte, shown string) error {
 	w.note(true, shown)
-	return w.write([]byte(line + "\r\n"))
+	whole := slices.Concat(line, []byte("\r\n"))
+	defer clear(whole)
+	return w.write(whole)
 }
 
 // reply reads one reply, the whole of which must be here within limit: a
@@ -66,11 +69,12 @@ func (w *wire) reply(limit time.Duration) (Reply, error) {
 			return Reply{}, fmt.Errorf("%w: more than %d lines or %d bytes", errNotSMTP, maxLines, maxReply)
 		}
 		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-		shown := w.blot(line)
-		w.note(false, printable(shown))
-		if !bytes.HasPrefix(line, []byte("334")) { // what a mechanism is to read stays as it is
-			line = shown
+		if challenge, ok := bytes.CutPrefix(line, []byte("334")); ok && len(challenge) > 1 {
+			reply.challenge += printable(challenge[1:])
+			line = []byte("334" + string(challenge[:1]) + "***")
 		}
+		line = w.blot(line)
+		w.note(false, printable(line))
 		last, err := reply.add(line)
 		if err != nil {
 			return Reply{}, err
@@ -82,16 +86,16 @@ func (w *wire) reply(limit time.Duration) (Reply, error) {
 }
 
 // blot replaces secrets that a server repeats to us, as some do with a command
-// that they don't understand. Short ones stay: they occur by chance, and the
-// gaps would give them away.
+// that they don't understand. Shorter ones than four bytes stay: they occur by
+// chance, and the gaps would give them away.
 func (w *wire) blot(line []byte) []byte {
 	if len(line) < 4 {
 		return line
 	}
 	text := line[4:]
 	for _, secret := range w.secrets {
-		if len(secret) >= 6 {
-			text = bytes.ReplaceAll(text, []byte(secret), []byte("***"))
+		if len(secret) >= 4 {
+			text = bytes.ReplaceAll(text, secret, []byte("***"))
 		}
 	}
 	return append(line[:4:4], text...)

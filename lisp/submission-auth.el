@@ -116,7 +116,8 @@ be an entry, so the message must not be sent with less protection."
 
 (defvar submission-auth--work nil
   "What waits for a quiet moment, oldest first.
-Elements are (ask . EVENT) and (save ACCOUNT . TOKEN).")
+Elements are (ask . EVENT), (save ACCOUNT . TOKEN) and
+\(call FUNCTION . ARGS).")
 
 (defvar submission-auth--timer nil
   "The timer that looks for a quiet moment, or nil.")
@@ -127,6 +128,10 @@ Elements are (ask . EVENT) and (save ACCOUNT . TOKEN).")
 (defun submission-auth-ask (event)
   "Answer EVENT, a question from the module, in a quiet moment."
   (submission-auth--later (cons 'ask event)))
+
+(defun submission-auth-when-quiet (function &rest args)
+  "Call FUNCTION with ARGS in a moment when a question steals no keystrokes."
+  (submission-auth--later (cons 'call (cons function args))))
 
 (defun submission-auth--later (item)
   "Deal with ITEM, see `submission-auth--work', in a quiet moment."
@@ -181,7 +186,8 @@ the next command.")
         (pcase (pop submission-auth--work)
           (`(ask . ,event) (submission-auth--answer event))
           (`(save ,account . ,token)
-           (submission-auth--save account token))))
+           (submission-auth--save account token))
+          (`(call . ,call) (apply #'submission-channel-call call))))
       (setq submission-auth--asked
             (cons num-nonmacro-input-events (current-time))))))
 

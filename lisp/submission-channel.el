@@ -84,14 +84,18 @@ Return the directory of the outbox."
   "Return DIRECTORY and ALIST as what a function of the module takes."
   (submission-channel-encode `((directory . ,directory) ,@alist)))
 
+(defun submission-channel-pipe (sentinel)
+  "Return a new pipe process that hands events to their handlers.
+SENTINEL is its sentinel."
+  (let ((process-adaptive-read-buffering nil))
+    (make-pipe-process :name "submission" :buffer nil :noquery t
+                       :coding 'utf-8-unix
+                       :filter #'submission-channel--filter
+                       :sentinel sentinel)))
+
 (defun submission-channel--start (directory)
   "Open a channel for the outbox in DIRECTORY."
-  (let ((process (let ((process-adaptive-read-buffering nil))
-                   (make-pipe-process
-                    :name "submission" :buffer nil :noquery t
-                    :coding 'utf-8-unix
-                    :filter #'submission-channel--filter
-                    :sentinel #'submission-channel--sentinel)))
+  (let ((process (submission-channel-pipe #'submission-channel--sentinel))
         (ok nil))
     (process-put process 'directory directory)
     (unwind-protect
@@ -99,7 +103,9 @@ Return the directory of the outbox."
           (submission-module-open
            process
            (submission-channel-argument
-            directory `(interactive . ,(if noninteractive :false t))))
+            directory
+            `(memory . ,(expand-file-name submission-fallback-file))
+            `(interactive . ,(if noninteractive :false t))))
           (setf (alist-get directory submission-channel--processes
                            nil nil #'equal)
                 process)

@@ -19,6 +19,7 @@
 (require 'submission)
 (require 'submission-auth)
 (require 'submission-channel)
+(require 'submission-fallback)
 (require 'submission-receipt)
 (require 'submission-report)
 (require 'submission-settings)
@@ -290,6 +291,12 @@ The message it is about, if it names one, is waited for no longer."
     (when job (setf (submission-job-status job) nil))
     (submission-channel-later #'submission-report-fault text)))
 
+(defun submission-job--warning-event (event)
+  "Tell of the trouble in EVENT, which stops no mail."
+  (let ((text (plist-get event :text)))
+    (submission-report-log nil "%s" text)
+    (submission-channel-later #'submission-report-fault text)))
+
 (defun submission-job--account (id directory)
   "Return the account of the message with ID in DIRECTORY, or nil."
   (let ((job (submission-job--find id directory)))
@@ -326,6 +333,8 @@ The message it is about, if it names one, is waited for no longer."
         ("reply" . submission-job--reply-event)
         ("ask" . submission-auth-ask)
         ("error" . submission-job--error-event)
+        ("learned" . submission-fallback-learned)
+        ("warning" . submission-job--warning-event)
         ("closed" . submission-channel-closed)))
 (add-hook 'submission-channel-broken-functions #'submission-job--look-again)
 (setq submission-auth-account-function #'submission-job--account)

@@ -163,11 +163,21 @@ one."
 
 (defcustom submission-remember-fallback t
   "Whether the step that worked is where the next message starts.
-t (the default) remembers it for a day.  `ask' asks first.  nil starts
-each message at the first step, with its alarm."
+That is: if the steps before it were refused or did not answer, it is
+remembered for a day, for the server anywhere or on this network.
+t (the default) remembers it.  `ask' asks first, once for each server
+and network.  nil starts each message at the first step, with its
+alarm.  `submission-forget-fallbacks' clears what is remembered."
   :type '(choice (const :tag "Remember for a day" t)
                  (const :tag "Ask" ask)
                  (const :tag "Never" nil))
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-fallback-file
+  (locate-user-emacs-file "submission/fallbacks.json")
+  "The file with what `submission-remember-fallback' remembers.
+Default: submission/fallbacks.json in `user-emacs-directory'."
+  :type 'file
   :package-version '(submission . "0.1.0"))
 
 (defcustom submission-directory
@@ -355,7 +365,9 @@ is gone; not what is held or uncertain.  Return the ids."
   (require 'submission-job)
   (submission-job-send-all))
 
+(autoload 'submission-forget-fallbacks "submission-fallback" nil t)
 (autoload 'submission-module-compile "submission-loader" nil t)
+(autoload 'submission-diagnose "submission-diagnose" nil t)
 
 (provide 'submission)
 

@@ -336,10 +336,14 @@ OURS is what our own option or the caller says, or nil."
     (sequence-name . ,(plist-get settings :sequence))
     (security . ,(symbol-name security))
     (user . ,(or user ""))
-    (ehlo-name . ,(submission-settings--ehlo-name))
-    (trust-files . ,(vconcat (submission-settings--trust-files)))
     (allow-cleartext-auth . ,(if submission-allow-cleartext-auth t :false))
     (remember . ,(symbol-name submission-remember-fallback))
+    ,@(submission-settings-connection)))
+
+(defun submission-settings-connection ()
+  "Return what holds for every server, for `json-serialize'."
+  `((ehlo-name . ,(submission-settings--ehlo-name))
+    (trust-files . ,(vconcat (submission-settings--trust-files)))
     (timeouts . ,(submission-settings--timeouts))))
 
 (defun submission-settings--trust-files ()

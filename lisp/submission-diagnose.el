@@ -1,0 +1,636 @@
+;;; submission-diagnose.el --- The paper's field test -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;; This file is part of submission; see submission.el for its terms.
+
+;;; Commentary:
+
+;; `submission-diagnose' finds out which case of the paper "Fallback from
+;; the Submission port to the SMTP port" a server is, or each server of a
+;; list, and what it offers.  The module tries ports 587 and 25 over IPv6
+;; and IPv4, and port 465, all at once and without sending mail; here is
+;; the table that fills in as the answers come.
+;;
+;; A list has a server on each line: HOST, HOST:465 or HOST ssh:GATE, and
+;; maybe its kind (ISP, ASP, company or university).
+
+;;; Code:
+
+(require 'smtpmail)
+(require 'subr-x)
+(require 'submission)
+(require 'submission-channel)
+(require 'submission-job)
+(require 'submission-settings)
+(require 'tabulated-list)
+
+(declare-function submission-module-diagnose
+                  "ext:submission-module" (process json) t)
+(declare-function submission-module-diagnose-cancel
+                  "ext:submission-module" (json) t)
+
+(defcustom submission-diagnose-finished-functions nil
+  "Functions to call when a diagnosis is finished or was cancelled.
+Each is called with one argument, the buffer of the diagnosis;
+`submission-diagnose-results' returns what was found."
+  :type 'hook
+  :group 'submission
+  :package-version '(submission . "0.1.0"))
+
+(defvar-local submission-diagnose--lines nil
+  "The list that is diagnosed here, a list of strings.")
+(defvar-local submission-diagnose--id nil
+  "The module's id of the diagnosis, or nil when it has ended.")
+(defvar-local submission-diagnose--process nil
+  "The pipe process that brings the events of the diagnosis.")
+(defvar-local submission-diagnose--rows nil
+  "Alist of lines, counted from 1, and the rows of the table for them.")
+(defvar-local submission-diagnose--summary nil
+  "The summary of the rows, as it is now.")
+(defvar-local submission-diagnose--complaints nil
+  "What was not understood in the list, a list of strings.")
+(defvar-local submission-diagnose--timer nil
+  "The timer that shows the table again, or nil.")
+
+(defvar submission-diagnose--buffers nil
+  "Alist of the ids of diagnoses under way and their buffers.")
+
+;;;; The command
+
+;;;###autoload
+(defun submission-diagnose (servers)
+  "Diagnose SERVERS: which case of the paper each is, and what it has.
+SERVERS is a list of strings, or a string with a server on each line:
+HOST, HOST:465 or HOST ssh:GATE, and maybe a kind (ISP, ASP, company or
+university).  Interactively these are the lines of the region if it is
+active, those of a file with a prefix argument, and else one server,
+which is asked for.
+
+Nothing but these servers is connected to, once for each port and
+address family, and no mail is sent.  Port 587 is asked whether it
+takes mail without AUTH (the MAIL command).  Return at once the buffer
+in which the answers show as they come."
+  (interactive (list (submission-diagnose--read)))
+  (let ((lines (if (listp servers)
+                   (append servers nil)
+                 (split-string servers "\n")))
+        (buffer (get-buffer-create "*submission-diagnose*")))
+    (when (buffer-local-value 'submission-diagnose--id buffer)
+      (setq buffer (generate-new-buffer "*submission-diagnose*")))
+    (with-current-buffer buffer
+      (submission-diagnose-mode)
+      (setq submission-diagnose--lines
+            (mapcar (lambda (line)
+                      (if (stringp line)
+                          (substring-no-properties line)
+                        (signal 'wrong-type-argument (list 'stringp line))))
+                    lines))
+      (submission-diagnose-again))
+    (unless noninteractive (pop-to-buffer buffer))
+    buffer))
+
+(defun submission-diagnose--read ()
+  "Return the servers that the user wants to have diagnosed."
+  (cond (current-prefix-arg
+         (with-temp-buffer
+           (insert-file-contents (read-file-name "File with servers: " nil nil t))
+           (buffer-string)))
+        ((use-region-p)
+         (buffer-substring-no-properties (region-beginning) (region-end)))
+        (t
+         (let ((default (and (stringp smtpmail-smtp-server)
+                             smtpmail-smtp-server)))
+           (read-string (format-prompt "Server" default) nil nil default)))))
+
+(defun submission-diagnose-again ()
+  "Diagnose the servers of this buffer again."
+  (interactive nil submission-diagnose-mode)
+  (when submission-diagnose--id
+    (user-error "This diagnosis is still under way; cancel it with `k'"))
+  (submission-loader-ensure)
+  (let ((settings (submission-settings-connection))
+        (process (submission-channel-pipe #'submission-diagnose--sentinel))
+        (ok nil))
+    (unwind-protect
+        (setq submission-diagnose--rows nil
+              submission-diagnose--summary nil
+              submission-diagnose--complaints nil
+              submission-diagnose--process process
+              submission-diagnose--id
+              (submission-module-diagnose
+               process
+               (submission-channel-encode
+                `((lines . ,(vconcat submission-diagnose--lines))
+                  ,@settings)))
+              ok t)
+      (unless ok (delete-process process))))
+  (process-put submission-diagnose--process 'buffer (current-buffer))
+  (push (cons submission-diagnose--id (current-buffer))
+        submission-diagnose--buffers)
+  (submission-diagnose--show))
+
+(defun submission-diagnose-cancel ()
+  "Cancel the diagnosis in this buffer.
+What is known by now stays in the table."
+  (interactive nil submission-diagnose-mode)
+  (when submission-diagnose--id
+    (submission-module-diagnose-cancel
+     (submission-channel-encode `((id . ,submission-diagnose--id))))))
+
+(defun submission-diagnose-wait (&optional seconds)
+  "Wait until every diagnosis is finished, at most SECONDS.
+Without SECONDS wait for ever.  Events are handled in the meantime.
+Return t when all are finished and their hooks have run, nil when the
+time was up."
+  (let ((end (and seconds (+ (float-time) seconds))))
+    (while (and (or submission-diagnose--buffers
+                    (not (submission-channel-idle-p)))
+                (or (null end) (< (float-time) end)))
+      (submission-channel-accept
+       (if end (max 0 (min 1 (- end (float-time)))) 1)))
+    (and (null submission-diagnose--buffers)
+         (submission-channel-idle-p))))
+
+(defun submission-diagnose-results (&optional buffer)
+  "Return what is known in BUFFER (default: the current one), a plist.
+`:rows' is a list of one plist for each server, in the order of the
+list: `:line' (counted from 1), `:host', `:way' (\"\", \"ssl\" or
+\"ssh\"), `:gate', `:kind', `:state' (\"waiting\", \"trying\", \"done\" or
+\"cancelled\"), `:local' (set aside as on this machine or in a home),
+`:repeat' (the line that has the same server before, or 0), `:detail',
+`:words' (whether it offers submission as RFC 6409 asks, and why),
+`:seconds' and `:steps', a list of one plist for each port and family:
+`:family' (\"ipv6\", \"ipv4\" or \"any\"), `:port', `:state' (\"waiting\",
+\"done\", \"skipped\" or \"cancelled\"), `:outcome' and `:case' (as in a
+receipt, but a string, and 0 for no case), `:address', `:detail',
+`:seconds', and what was seen of a server: `:greeting', `:name',
+`:starttls', `:tls', `:certificate' (what is wrong with it),
+`:auth-clear', `:auth-secure', `:size', `:mail' (the code of the answer
+to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
+`:summary' is a plist of `:lines', `:local', `:repeats', `:servers',
+`:kinds' and `:cases'; the last two are lists of plists of `:name' and
+`:count'.
+`:complaints' is a list of strings: what was not understood in the list.
+`:finished' is non-nil if nothing more will come."
+  (with-current-buffer (or buffer (current-buffer))
+    (list :rows (submission-diagnose--all-rows)
+          :summary submission-diagnose--summary
+          :complaints submission-diagnose--complaints
+          :finished (null submission-diagnose--id))))
+
+(defun submission-diagnose--all-rows ()
+  "Return the rows in the order of the list."
+  (mapcar #'cdr (sort (copy-sequence submission-diagnose--rows)
+                      #'car-less-than-car)))
+
+;;;; Events
+
+(defun submission-diagnose--event (event)
+  "Take over the rows and the summary in EVENT."
+  (let ((buffer (cdr (assoc (plist-get event :id)
+                            submission-diagnose--buffers))))
+    (when (buffer-live-p buffer)
+      (with-current-buffer buffer
+        (dolist (row (plist-get event :rows))
+          (setf (alist-get (plist-get row :line) submission-diagnose--rows)
+                row))
+        (setq submission-diagnose--summary (plist-get event :summary)
+              submission-diagnose--complaints (plist-get event :complaints))
+        (if (plist-get event :finished)
+            (submission-diagnose--end)
+          (submission-diagnose--show-soon))))))
+
+(defun submission-diagnose--end ()
+  "Note that the diagnosis in this buffer has ended."
+  (setq submission-diagnose--buffers
+        (assoc-delete-all submission-diagnose--id
+                          submission-diagnose--buffers)
+        submission-diagnose--id nil)
+  (delete-process submission-diagnose--process)
+  (submission-channel-later #'submission-diagnose--finish (current-buffer)))
+
+(defun submission-diagnose--finish (buffer)
+  "Show the diagnosis in BUFFER, which has ended, and run the hook."
+  (when (buffer-live-p buffer)
+    (with-current-buffer buffer
+      (submission-diagnose--show)
+      (run-hook-wrapped 'submission-diagnose-finished-functions
+                        (lambda (function)
+                          (submission-channel-call function buffer)
+                          nil)))))
+
+(defun submission-diagnose--sentinel (process _change)
+  "Note that no more events will come from PROCESS, if it has ended."
+  (let ((buffer (process-get process 'buffer)))
+    (when (and (not (process-live-p process)) (buffer-live-p buffer))
+      (with-current-buffer buffer
+        (when (and submission-diagnose--id
+                   (eq process submission-diagnose--process))
+          (push "the channel to the module broke"
+                submission-diagnose--complaints)
+          (submission-diagnose--end))))))
+
+(setf (alist-get "diagnosis" submission-channel-handlers nil nil #'equal)
+      #'submission-diagnose--event)
+
+;;;; What the table says
+
+(defun submission-diagnose--step (row family port)
+  "Return the step of ROW over FAMILY to PORT, or nil."
+  (cl-find-if (lambda (step)
+                (and (equal (plist-get step :family) family)
+                     (eql (plist-get step :port) port)))
+              (plist-get row :steps)))
+
+(defun submission-diagnose--outcome (row family port)
+  "Return in a word or two how the step of ROW over FAMILY to PORT ended."
+  (let* ((step (submission-diagnose--step row family port))
+         (state (plist-get step :state))
+         (case (or (plist-get step :case) 0)))
+    (cond ((null step)
+           (if (equal (plist-get row :state) "done") "" (plist-get row :state)))
+          ((equal state "skipped") "")
+          ((not (equal state "done")) state)
+          ((zerop case) (plist-get step :outcome))
+          (t (format "%d %s" case (plist-get step :outcome))))))
+
+(defun submission-diagnose--seen (row)
+  "Return the step of ROW whose server is shown, or nil if none answered."
+  (cl-find-if (lambda (step)
+                (not (string-empty-p (or (plist-get step :greeting) ""))))
+              (mapcar (pcase-lambda (`(,family . ,port))
+                        (submission-diagnose--step row family port))
+                      '(("ipv4" . 587) ("ipv6" . 587) ("any" . 465)
+                        ("ipv4" . 25) ("ipv6" . 25)))))
+
+(defun submission-diagnose--starttls (step)
+  "Return whether STEP found STARTTLS, and how good the certificate is."
+  (let ((certificate (plist-get step :certificate))
+        (tls (plist-get step :tls)))
+    (concat (cond ((null step) "")
+                  ((eql (plist-get step :port) 465) "implicit TLS")
+                  ((plist-get step :starttls) "yes")
+                  (t "no"))
+            (cond ((equal tls "verified") ", certificate good")
+                  ((equal tls "unverified")
+                   (concat ", certificate bad: " certificate))
+                  ((plist-get step :starttls)
+                   (concat ", but: " (plist-get step :problem)))))))
+
+(defun submission-diagnose--refusal (row)
+  "Return whether port 587 of ROW refuses mail without AUTH."
+  (let ((answers (mapcar (lambda (family)
+                           (let ((step (submission-diagnose--step
+                                        row family 587)))
+                             (cons (/ (or (plist-get step :mail) 0) 100)
+                                   (plist-get step :mail-reply))))
+                         '("ipv4" "ipv6"))))
+    (cond ((assq 2 answers) "no, or this network is authorised")
+          ((assq 5 answers) "yes")
+          ((assq 4 answers) (concat "not known: " (cdr (assq 4 answers))))
+          (t ""))))
+
+(defun submission-diagnose--server (row)
+  "Return the server of ROW as its line has it."
+  (pcase (plist-get row :way)
+    ("ssl" (concat (plist-get row :host) ":465"))
+    ("ssh" (format "%s ssh:%s" (plist-get row :host) (plist-get row :gate)))
+    (_ (plist-get row :host))))
+
+(defun submission-diagnose--aside (row)
+  "Return why ROW does not count in the summary, or \"\" if it does."
+  (let ((repeat (plist-get row :repeat)))
+    (cond ((plist-get row :local) "local")
+          ((not (zerop repeat)) (format "repeats line %d" repeat))
+          (t ""))))
+
+(defconst submission-diagnose--columns
+  `(("Server" 28 ,#'submission-diagnose--server)
+    ("Kind" 10 ,(lambda (row) (plist-get row :kind)))
+    ("Set aside" 10 ,#'submission-diagnose--aside)
+    ("587 IPv6" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv6" 587)))
+    ("587 IPv4" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv4" 587)))
+    ("25 IPv6" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv6" 25)))
+    ("25 IPv4" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv4" 25)))
+    ("465" 11 ,(lambda (row) (submission-diagnose--outcome row "any" 465)))
+    ("Refuses mail without AUTH" 12 ,#'submission-diagnose--refusal)
+    ("STARTTLS" 21
+     ,(lambda (row)
+        (submission-diagnose--starttls (submission-diagnose--seen row))))
+    ("AUTH before TLS" 15
+     ,(lambda (row)
+        (string-join (plist-get (submission-diagnose--seen row) :auth-clear)
+                     " ")))
+    ("AUTH under TLS" 20
+     ,(lambda (row)
+        (string-join (plist-get (submission-diagnose--seen row) :auth-secure)
+                     " ")))
+    ("SIZE" 10
+     ,(lambda (row) (or (plist-get (submission-diagnose--seen row) :size) "")))
+    ("EHLO name" 24
+     ,(lambda (row) (or (plist-get (submission-diagnose--seen row) :name) "")))
+    ("Seconds" 8 ,(lambda (row) (format "%.2f" (plist-get row :seconds))))
+    ("Greeting" 0
+     ,(lambda (row)
+        (or (plist-get (submission-diagnose--seen row) :greeting) ""))))
+  "The columns of the table: name, width, and a function of the row.")
+
+(defun submission-diagnose--cells (row)
+  "Return the cells of ROW, strings on one line."
+  (mapcar (lambda (column)
+            (replace-regexp-in-string "[\n\t]+" " " (funcall (nth 2 column) row)))
+          submission-diagnose--columns))
+
+(defun submission-diagnose--words (row)
+  "Return a sentence on ROW and submission."
+  (format "%s offers submission as RFC 6409 asks: %s."
+          (plist-get row :host) (plist-get row :words)))
+
+;;;; The buffer
+
+(defvar submission-diagnose-mode-map
+  (let ((map (make-sparse-keymap)))
+    (define-key map "k" #'submission-diagnose-cancel)
+    (define-key map "s" #'submission-diagnose-save)
+    (define-key map (kbd "RET") #'submission-diagnose-details)
+    (dolist (command '(tabulated-list-sort
+                       tabulated-list-col-sort
+                       tabulated-list-widen-current-column
+                       tabulated-list-narrow-current-column))
+      (define-key map (vector 'remap command) #'submission-diagnose-rearrange))
+    map)
+  "Keys in the buffer of a diagnosis.")
+
+(define-derived-mode submission-diagnose-mode tabulated-list-mode "Diagnosis"
+  "Major mode for the table of `submission-diagnose'.
+A column for a port has the case of the paper and a word for it: 1
+connected, 2 reset (TCP RST), 3 hard and 4 soft (ICMP errors), 5 timeout
+\(no answer).  What the paper does not have: local (trouble on this
+machine), closed (before a greeting), greeting (not 220), silent (no
+greeting).  The columns after that are about port 587 if it answered,
+else 465 or 25.
+
+\\{submission-diagnose-mode-map}"
+  :group 'submission
+  (setq tabulated-list-format
+        (vconcat (mapcar (lambda (column)
+                           (list (car column) (cadr column) t))
+                         submission-diagnose--columns))
+        tabulated-list-padding 1
+        tabulated-list-entries #'submission-diagnose--entries
+        revert-buffer-function (lambda (&rest _) (submission-diagnose-again)))
+  (add-hook 'kill-buffer-hook #'submission-diagnose--forget nil t)
+  (tabulated-list-init-header))
+
+(defun submission-diagnose--forget ()
+  "Cancel the diagnosis of this buffer, which is about to go."
+  (when submission-diagnose--timer
+    (cancel-timer submission-diagnose--timer))
+  (when submission-diagnose--id
+    (submission-diagnose-cancel)
+    (setq submission-diagnose--buffers
+          (assoc-delete-all submission-diagnose--id
+                            submission-diagnose--buffers))))
+
+(defun submission-diagnose--entries ()
+  "Return the table, for `tabulated-list-entries'."
+  (mapcar (lambda (row)
+            (list (plist-get row :line)
+                  (vconcat (submission-diagnose--cells row))))
+          (submission-diagnose--all-rows)))
+
+(defun submission-diagnose--show-soon ()
+  "Show the table again, together with what else comes soon."
+  (unless submission-diagnose--timer
+    (setq submission-diagnose--timer
+          (run-at-time 0.2 nil #'submission-diagnose--show-in
+                       (current-buffer)))))
+
+(defun submission-diagnose--show-in (buffer)
+  "Show the table in BUFFER, if there still is one."
+  (when (buffer-live-p buffer)
+    (with-current-buffer buffer
+      (submission-diagnose--show))))
+
+(defun submission-diagnose--show ()
+  "Show the table and the summary in this buffer, point staying in its line."
+  (when submission-diagnose--timer
+    (cancel-timer submission-diagnose--timer)
+    (setq submission-diagnose--timer nil))
+  (let ((places (mapcar (lambda (window)
+                          (list window
+                                (line-number-at-pos (window-point window))
+                                (line-number-at-pos (window-start window))))
+                        (get-buffer-window-list nil nil t)))
+        (line (line-number-at-pos))
+        (column (current-column)))
+    (tabulated-list-print)
+    (submission-diagnose--insert-summary)
+    (pcase-dolist (`(,window ,point ,start) places)
+      (set-window-point window (submission-diagnose--line point))
+      (set-window-start window (submission-diagnose--line start) t))
+    (goto-char (submission-diagnose--line line))
+    (move-to-column column)))
+
+(defun submission-diagnose--line (number)
+  "Return the position of line NUMBER of this buffer."
+  (save-excursion
+    (goto-char (point-min))
+    (forward-line (1- number))
+    (point)))
+
+(defun submission-diagnose-rearrange ()
+  "Do with the table what the key does elsewhere, and keep the summary."
+  (interactive)
+  (let ((window (posn-window (event-start last-nonmenu-event))))
+    (call-interactively this-original-command)
+    (with-current-buffer (if (windowp window)
+                             (window-buffer window)
+                           (current-buffer))
+      (submission-diagnose--insert-summary))))
+
+(defun submission-diagnose--insert-summary ()
+  "Put the summary below the table."
+  (let ((inhibit-read-only t))
+    (save-excursion
+      (goto-char (point-max))
+      (insert "\n" (submission-diagnose--summary-text) "\n")
+      (dolist (row (submission-diagnose--all-rows))
+        (when (zerop (plist-get row :repeat))
+          (insert (submission-diagnose--words row) "\n")))
+      (set-buffer-modified-p nil))))
+
+(defun submission-diagnose--headline ()
+  "Return a line on what is counted, and what is not."
+  (let* ((summary submission-diagnose--summary)
+         (lines (plist-get summary :lines))
+         (local (plist-get summary :local)))
+    (format "%d reports, less %d local: %d, less %d repeats: %d servers"
+            lines local (- lines local)
+            (plist-get summary :repeats) (plist-get summary :servers))))
+
+(defun submission-diagnose--progress ()
+  "Return a line on how far the diagnosis is, or nil when it has ended."
+  (let ((open (cl-count-if (lambda (row)
+                             (member (plist-get (cdr row) :state)
+                                     '("waiting" "trying")))
+                           submission-diagnose--rows)))
+    (and submission-diagnose--id
+         (format "Not finished: %d of %d lines; `k' cancels." open
+                 (length submission-diagnose--rows)))))
+
+(defun submission-diagnose--summary-text ()
+  "Return the paper's summary as text."
+  (let ((progress (submission-diagnose--progress))
+        (table (lambda (counts)
+                 (mapconcat (lambda (count)
+                              (format "%-24s%4d\n" (plist-get count :name)
+                                      (plist-get count :count)))
+                            counts ""))))
+    (concat
+     (and progress (concat progress "\n\n"))
+     (mapconcat (lambda (complaint)
+                  (concat "Not understood: " complaint "\n"))
+                submission-diagnose--complaints "")
+     (and submission-diagnose--summary
+          (concat
+           (submission-diagnose--headline) "\n\n"
+           (funcall table (plist-get submission-diagnose--summary :kinds)) "\n"
+           (funcall table
+                    (plist-get submission-diagnose--summary :cases)))))))
+
+;;;; Details
+
+(defun submission-diagnose-details ()
+  "Show all that is known of the server at point."
+  (interactive nil submission-diagnose-mode)
+  (let ((row (alist-get (tabulated-list-get-id) submission-diagnose--rows)))
+    (unless row
+      (user-error "There is no server on this line"))
+    (with-help-window "*submission-diagnose-server*"
+      (princ (format "%s\n\n%s\n" (submission-diagnose--server row)
+                     (submission-diagnose--words row)))
+      (unless (string-empty-p (plist-get row :detail))
+        (princ (concat (plist-get row :detail) "\n")))
+      (dolist (step (plist-get row :steps))
+        (princ (submission-diagnose--step-text step))))))
+
+(defun submission-diagnose--step-text (step)
+  "Return all that is known of STEP."
+  (concat
+   (format "\nPort %d, %s: %s" (plist-get step :port)
+           (pcase (plist-get step :family)
+             ("ipv4" "IPv4") ("ipv6" "IPv6") (_ "IPv6 or IPv4"))
+           (if (equal (plist-get step :state) "done")
+               (plist-get step :outcome)
+             (plist-get step :state)))
+   (unless (zerop (plist-get step :case))
+     (format " (case %d)" (plist-get step :case)))
+   (and (equal (plist-get step :state) "done")
+        (format " after %.2f seconds" (plist-get step :seconds)))
+   "\n"
+   (mapconcat
+    (pcase-lambda (`(,name . ,value))
+      (if (member value '(nil "")) "" (format "  %-18s %s\n" name value)))
+    (list
+     (cons "address" (plist-get step :address))
+     (cons "seen" (plist-get step :detail))
+     (cons "greeting" (plist-get step :greeting))
+     (cons "EHLO name" (plist-get step :name))
+     (and (submission-receipt-text (plist-get step :greeting))
+          (cons "STARTTLS" (submission-diagnose--starttls step)))
+     (cons "AUTH before TLS" (string-join (plist-get step :auth-clear) " "))
+     (cons "AUTH under TLS" (string-join (plist-get step :auth-secure) " "))
+     (cons "SIZE" (plist-get step :size))
+     (cons "MAIL without AUTH" (plist-get step :mail-reply))
+     (cons "problem" (plist-get step :problem)))
+    "")))
+
+;;;; Saving
+
+(defun submission-diagnose-save (file)
+  "Save this diagnosis in FILE: as Org if it ends in .org, else as CSV."
+  (interactive "FSave as (.csv or .org): " submission-diagnose-mode)
+  (when (and (called-interactively-p 'any) (file-exists-p file)
+             (not (y-or-n-p (format "Overwrite %s? " file))))
+    (user-error "Not saved"))
+  (if (string-suffix-p ".org" file t)
+      (submission-diagnose-save-org file)
+    (submission-diagnose-save-csv file)))
+
+(defun submission-diagnose-save-csv (file &optional buffer)
+  "Save the table in BUFFER (default: the current one) in FILE, as CSV."
+  (submission-diagnose--save
+   file buffer
+   (lambda (rows)
+     (mapconcat (lambda (cells)
+                  (concat (mapconcat #'submission-diagnose--csv cells ",")
+                          "\n"))
+                rows ""))))
+
+(defun submission-diagnose--csv (text)
+  "Return TEXT as a field of CSV (RFC 4180).
+What a server says must not become a formula, so there is an apostrophe
+before what a spreadsheet would take for one."
+  (when (string-match-p "\\`[-=+@]" text)
+    (setq text (concat "'" text)))
+  (if (string-match-p "[\",\r\n]" text)
+      (concat "\"" (string-replace "\"" "\"\"" text) "\"")
+    text))
+
+(defun submission-diagnose-save-org (file &optional buffer)
+  "Save the diagnosis in BUFFER (default: the current one) in FILE, as Org.
+That is the table, and the two of the summary."
+  (submission-diagnose--save
+   file buffer
+   (lambda (rows)
+     (let ((summary submission-diagnose--summary))
+       (concat
+        (submission-diagnose--org rows)
+        "\n" (submission-diagnose--headline) "\n\n"
+        (submission-diagnose--org
+         (cons '("Kind" "Servers")
+               (submission-diagnose--counts (plist-get summary :kinds))))
+        "\n"
+        (submission-diagnose--org
+         (cons '("Case" "Servers")
+               (submission-diagnose--counts (plist-get summary :cases)))))))))
+
+(defun submission-diagnose--counts (counts)
+  "Return COUNTS as rows of a table."
+  (mapcar (lambda (count)
+            (list (plist-get count :name)
+                  (number-to-string (plist-get count :count))))
+          counts))
+
+(defun submission-diagnose--org (rows)
+  "Return ROWS, the first of which is the header, as a table of Org."
+  (let ((lines (mapcar (lambda (cells)
+                         (format "| %s |\n"
+                                 (mapconcat (lambda (cell)
+                                              (string-replace
+                                               "|" "\\vert{}" cell))
+                                            cells " | ")))
+                       rows)))
+    (concat (car lines) "|-\n" (string-join (cdr lines)))))
+
+(defun submission-diagnose--save (file buffer format)
+  "Write the table in BUFFER into FILE, in FORMAT.
+That is called with a list of rows, which are lists of strings; the
+first has the names of the columns."
+  (with-current-buffer (or buffer (current-buffer))
+    (let ((text (funcall
+                 format
+                 (cons (append (mapcar #'car submission-diagnose--columns)
+                               '("Offers submission as RFC 6409 asks"))
+                       (mapcar (lambda (row)
+                                 (append (submission-diagnose--cells row)
+                                         (list (plist-get row :words))))
+                               (submission-diagnose--all-rows)))))
+          (coding-system-for-write 'utf-8-unix))
+      (write-region text nil file nil 'quiet))))
+
+(provide 'submission-diagnose)
+
+;;; submission-diagnose.el ends here

@@ -79,7 +79,7 @@ func mechanisms() []mechanism {
 func (s *Session) usable(cred *Credentials) ([]mechanism, error) {
 	known := mechanisms()
 	preferred := s.cfg.Mechanisms
-	if preferred == nil {
+	if len(preferred) == 0 {
 		for _, m := range known {
 			preferred = append(preferred, m.name)
 		}
@@ -105,7 +105,7 @@ func (s *Session) usable(cred *Credentials) ([]mechanism, error) {
 
 // wants says whether a mechanism is on the list of those to use.
 func (s *Session) wants(name string) bool {
-	return s.cfg.Mechanisms == nil ||
+	return len(s.cfg.Mechanisms) == 0 ||
 		slices.ContainsFunc(s.cfg.Mechanisms, func(m string) bool { return strings.EqualFold(m, name) })
 }
 

@@ -22,6 +22,8 @@ const (
 type lineEnds struct {
 	size     int64 // of the message so far: line ends as CRLF, no dots doubled
 	eightBit bool  // a byte above 127 has passed
+	utf8     bool  // one has passed in the header
+	body     bool  // the empty line after the header has passed
 	inLine   bool  // the last byte didn't end a line
 	cr       bool  // the last byte was a CR; a LF belongs to it
 }
@@ -43,6 +45,7 @@ func (l *lineEnds) add(dst, src []byte) []byte {
 			end++
 		}
 		l.eightBit = l.eightBit || high >= 0x80
+		l.utf8 = l.utf8 || high >= 0x80 && !l.body
 		if end > i {
 			if !l.inLine && src[i] == '.' {
 				dst = append(dst, '.')
@@ -53,6 +56,7 @@ func (l *lineEnds) add(dst, src []byte) []byte {
 		}
 		if end < len(src) {
 			dst = append(dst, '\r', '\n')
+			l.body = l.body || !l.inLine
 			l.inLine, l.cr = false, src[end] == '\r'
 			end++
 		}
@@ -94,6 +98,15 @@ func (l *lineEnds) pump(r io.Reader, write func([]byte) error) (read error, writ
 			return err, nil
 		}
 	}
+}
+
+// Measure reads a message to its end and fills in Size, EightBit and UTF8. The
+// error is the reader's.
+func (e *Envelope) Measure(r io.Reader) error {
+	var l lineEnds
+	err, _ := l.pump(r, func([]byte) error { return nil })
+	e.Size, e.EightBit, e.UTF8 = l.size, l.eightBit, l.utf8
+	return err
 }
 
 // Measure reads a message to its end and tells what goes into an [Envelope]:

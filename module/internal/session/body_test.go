@@ -108,17 +108,46 @@ func FuzzLineEnds(f *testing.F) {
 		if want := plainly(in); string(out) != want {
 			t.Fatalf("%q became %q, want %q", in, out, want)
 		}
-		size, _, err := Measure(strings.NewReader(in))
-		if err != nil || size != l.size {
-			t.Fatalf("measured %d, %v; want %d", size, err, l.size)
+		var env Envelope
+		if err := env.Measure(strings.NewReader(in)); err != nil || env.Size != l.size || env.EightBit != l.eightBit || env.UTF8 != l.utf8 {
+			t.Fatalf("measured %+v, %v; want %+v", env, err, l)
 		}
 	})
 }
 
 func TestMeasureError(t *testing.T) {
-	_, _, err := Measure(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(os.ErrPermission)))
+	var env Envelope
+	err := env.Measure(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(os.ErrPermission)))
 	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	for _, test := range []struct {
+		name, in       string
+		size           int64
+		eightBit, utf8 bool
+	}{
+		{"nothing", "", 0, false, false},
+		{"ASCII", "Subject: x\n\nbody\n", 20, false, false},
+		{"no final line end", "Subject: x\n\nbody", 20, false, false},
+		{"in the body", "Subject: x\n\nkörper\n", 23, true, false},
+		{"in the header", "Subject: ü\n\nbody\n", 21, true, true},
+		{"in the last header", "A: x\r\nB: ü\r\n\r\nbody\r\n", 21, true, true},
+		{"in a header without a body", "Subject: ü", 13, true, true},
+		{"no header at all", "\nü\n", 6, true, false},
+		{"after CR CR", "A: x\r\rü", 12, true, false},
+		{"a dot is no empty line", "A: x\n.\nB: ü\n", 16, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for name, r := range map[string]io.Reader{"at once": strings.NewReader(test.in), "byte by byte": iotest.OneByteReader(strings.NewReader(test.in))} {
+				var env Envelope
+				if err := env.Measure(r); err != nil || env.Size != test.size || env.EightBit != test.eightBit || env.UTF8 != test.utf8 {
+					t.Errorf("%s: %+v, %v", name, env, err)
+				}
+			}
+		})
 	}
 }
 

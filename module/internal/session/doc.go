@@ -20,7 +20,10 @@
 // Nothing less protected than asked. [Security] says what must hold before a
 // secret or a message is sent. What came in the clear before TLS is forgotten
 // after it, and bytes that arrive between the 220 to STARTTLS and the
-// handshake end the session as an attack.
+// handshake end the session as an attack. Only a peer that TLS has proved, by a
+// good certificate or one that the user has accepted ([Config] has Pins), is
+// shown a secret as it is; with SCRAM the server must prove itself too. What
+// the server repeats of a secret is blotted out before anybody sees it.
 //
 // Nothing doubled. mark is called, and the session's fate is open, from the
 // moment the final dot is about to go: from then on only a well-formed reply
@@ -31,7 +34,8 @@
 // No wait without a limit. Each reply as a whole has its time (RFC 5321
 // §4.5.3.2), so has each block written; when ctx ends the connection is closed
 // under whatever is going on. A reply is bounded in line length, lines and
-// bytes, and a message is streamed through fixed buffers.
+// bytes, what is kept of the replies to many recipients in all, the work that
+// SCRAM asks for in rounds, and a message is streamed through fixed buffers.
 //
 // Nothing out of step. Bytes from the server when none are due would be taken
 // for the answer to the next command. They end the session, unless they are
@@ -42,8 +46,8 @@
 // # Reading on
 //
 // wire.go and reply.go are the connection and what is read from it; hello.go,
-// tls.go with certificate.go, and auth.go are Start; send.go is the
-// transaction, body.go the bytes of a message. A further SASL mechanism is a
+// tls.go with certificate.go, and auth.go are Start; options.go and send.go are
+// the transaction, body.go the bytes of a message. A further SASL mechanism is a
 // line in the table of auth.go and, if no library has it, a client in sasl.go,
 // as SCRAM has one in scram.go.
 package session

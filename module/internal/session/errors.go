@@ -49,9 +49,9 @@ const (
 	KindPermanent   Kind = "permanent"   // 5xx to MAIL, DATA or the message
 	KindSize        Kind = "size"        // larger than SIZE, or 552 to MAIL, DATA or the message
 	KindRecipients  Kind = "recipients"  // every recipient was refused
-	KindAddress     Kind = "address"     // an address, or our name in EHLO, can't be sent; nothing was
+	KindAddress     Kind = "address"     // an address, our name in EHLO or what DSN says can't be sent; nothing was
 	Kind8Bit        Kind = "8bit"        // an 8-bit message and no 8BITMIME; nothing was sent
-	KindUTF8        Kind = "utf8"        // an address needs SMTPUTF8; nothing was sent
+	KindUTF8        Kind = "utf8"        // an address or the header needs SMTPUTF8 and it isn't offered; nothing was sent
 	KindLocal       Kind = "local"       // the message couldn't be read, or beforeDot said no; over
 	KindUncertain   Kind = "uncertain"   // after the final dot nothing well-formed came; over
 )

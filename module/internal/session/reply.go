@@ -15,6 +15,10 @@ const (
 	maxLine  = 4096
 	maxLines = 1000
 	maxReply = 64 << 10
+
+	// What is kept of the replies to RCPT, however many there are.
+	maxRecipientReply = 2 << 10
+	maxReplies        = 256 << 10
 )
 
 // Reply is what a server answered. All text is valid UTF-8 without control
@@ -42,6 +46,24 @@ func (r Reply) String() string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// shortened returns the reply with at most n bytes of text.
+func (r Reply) shortened(n int) Reply {
+	lines := r.Lines
+	r.Lines = nil
+	for _, line := range lines {
+		if len(line) > n {
+			line = cut(line, max(n, 0))
+		}
+		if n -= len(line); len(line) > 0 {
+			r.Lines = append(r.Lines, line)
+		}
+		if n <= 0 {
+			break
+		}
+	}
+	return r
 }
 
 // class is the first digit of the code.

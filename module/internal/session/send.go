@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 )
 
@@ -15,8 +14,15 @@ import (
 type Envelope struct {
 	From     string   // the reverse-path, "" for the null one
 	To       []string // at least one
-	Size     int64    // as Measure tells it; 0: not known
-	EightBit bool     // as Measure tells it
+	Size     int64    // with line ends as CRLF (RFC 1870); 0: not known. Measure fills it in
+	EightBit bool     // there are bytes above 127. Measure fills it in
+	UTF8     bool     // there are some in the header (RFC 6532). Measure fills it in
+
+	// DSN is left out where the server doesn't offer it. nil: nothing is asked.
+	DSN *DSN
+	// RequireTLS asks that no server on the way passes the message on without
+	// TLS (RFC 8689). Where that can't be asked for, the error is of kind tls.
+	RequireTLS bool
 
 	// Progress is told how much of Size has been written, after each block. It
 	// is called by the goroutine that uses the session. nil: nobody looks.
@@ -35,6 +41,7 @@ type Recipient struct {
 type Result struct {
 	Recipients []Recipient // those that were answered, in the order of Envelope.To
 	Reply      Reply       // the last one
+	DSN        bool        // notifications were asked for
 }
 
 // Send sends one message to those of the recipients that the server accepts.
@@ -53,11 +60,12 @@ type Result struct {
 func (s *Session) Send(ctx context.Context, env Envelope, body io.Reader, beforeDot func(Result) error) (Result, error) {
 	defer s.watch(ctx)()
 	var result Result
-	parameters, err := s.check(env)
+	lines, err := s.prepare(env)
 	if err != nil {
 		return result, err
 	}
-	if err := s.envelope(ctx, env, parameters, &result); err != nil {
+	result.DSN = lines.dsn
+	if err := s.envelope(ctx, env.To, lines, &result); err != nil {
 		return result, err
 	}
 	if err := s.data(ctx, &result); err != nil {
@@ -69,77 +77,21 @@ func (s *Session) Send(ctx context.Context, env Envelope, body io.Reader, before
 	return result, nil
 }
 
-// check looks at what can be known before anything is sent, and returns the
-// parameters of MAIL.
-func (s *Session) check(env Envelope) (parameters string, err error) {
-	if len(env.To) == 0 {
-		return "", &Error{Stage: StageEnvelope, Kind: KindAddress, Err: errors.New("no recipient")}
-	}
-	if env.From != "" {
-		if err := checkAddress(env.From); err != nil {
-			return "", err
-		}
-	}
-	for _, to := range env.To {
-		if err := checkAddress(to); err != nil {
-			return "", err
-		}
-	}
-	if params, ok := s.ext["SIZE"]; ok && env.Size > 0 {
-		if len(params) > 0 {
-			// A number that can't be read, and 0, set no limit.
-			if limit, err := strconv.ParseInt(params[0], 10, 64); err == nil && limit > 0 && env.Size > limit {
-				return "", &Error{Stage: StageEnvelope, Kind: KindSize,
-					Err: fmt.Errorf("the message has %d bytes, the server takes at most %d", env.Size, limit)}
-			}
-		}
-		parameters += " SIZE=" + strconv.FormatInt(env.Size, 10)
-	}
-	if env.EightBit {
-		if !s.ext.has("8BITMIME") {
-			return "", &Error{Stage: StageEnvelope, Kind: Kind8Bit, Err: errors.New("the message is 8-bit and the server doesn't offer 8BITMIME")}
-		}
-		parameters += " BODY=8BITMIME"
-	}
-	return parameters, nil
-}
-
-// checkAddress is the last line of defence against an address that would be
-// more than one, or a command of its own.
-func checkAddress(address string) error {
-	if address == "" {
-		return &Error{Stage: StageEnvelope, Kind: KindAddress, Err: errors.New("an empty address")}
-	}
-	utf8 := false
-	for i := range len(address) {
-		switch c := address[i]; {
-		case c <= ' ', c == 0x7f, c == '<', c == '>':
-			return &Error{Stage: StageEnvelope, Kind: KindAddress, Err: fmt.Errorf("the address %q can't be sent", address)}
-		case c > 0x7f:
-			utf8 = true
-		}
-	}
-	if utf8 {
-		return &Error{Stage: StageEnvelope, Kind: KindUTF8, Err: fmt.Errorf("the address %q needs SMTPUTF8", address)}
-	}
-	return nil
-}
-
 // envelope says MAIL and each RCPT, after RSET where an earlier transaction
 // may be open.
-func (s *Session) envelope(ctx context.Context, env Envelope, parameters string, result *Result) error {
+func (s *Session) envelope(ctx context.Context, to []string, lines commands, result *Result) error {
 	if s.begun {
 		if err := s.expect2(ctx, StageReset, "RSET", result); err != nil {
 			return err
 		}
 	}
 	s.begun = true
-	if err := s.expect2(ctx, StageMail, "MAIL FROM:<"+env.From+">"+parameters, result); err != nil {
+	if err := s.expect2(ctx, StageMail, lines.mail, result); err != nil {
 		return err
 	}
-	accepted := 0
-	for _, to := range env.To {
-		reply, err := s.command(ctx, StageRcpt, s.limits.Command, "RCPT TO:<"+to+">")
+	accepted, room := 0, maxReplies
+	for i, line := range lines.rcpt {
+		reply, err := s.command(ctx, StageRcpt, s.limits.Command, line)
 		if err != nil {
 			return err
 		}
@@ -148,7 +100,9 @@ func (s *Session) envelope(ctx context.Context, env Envelope, parameters string,
 		if class == 3 || reply.Code == 421 || isAuthCode(reply.Code) {
 			return s.refused(StageRcpt, reply)
 		}
-		result.Recipients = append(result.Recipients, Recipient{to, reply, class == 2})
+		reply = reply.shortened(min(room, maxRecipientReply))
+		room -= len(reply.String())
+		result.Recipients = append(result.Recipients, Recipient{to[i], reply, class == 2})
 		if class == 2 {
 			accepted++
 		}

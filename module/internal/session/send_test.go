@@ -230,64 +230,6 @@ func TestSendAgain(t *testing.T) {
 	})
 }
 
-func TestMailParameters(t *testing.T) {
-	for _, test := range []struct {
-		name, exts string
-		env        Envelope
-		mail       string
-		kind       Kind
-	}{
-		{"nothing offered", "", Envelope{From: "me@x", Size: 5}, "MAIL FROM:<me@x>", ""},
-		{"null reverse-path", "", Envelope{}, "MAIL FROM:<>", ""},
-		{"SIZE without a limit", "SIZE", Envelope{From: "me@x", Size: 5}, "MAIL FROM:<me@x> SIZE=5", ""},
-		{"SIZE 0", "SIZE 0", Envelope{From: "me@x", Size: 5}, "MAIL FROM:<me@x> SIZE=5", ""},
-		{"SIZE nonsense", "SIZE lots", Envelope{From: "me@x", Size: 5}, "MAIL FROM:<me@x> SIZE=5", ""},
-		{"SIZE just enough", "SIZE 5", Envelope{From: "me@x", Size: 5}, "MAIL FROM:<me@x> SIZE=5", ""},
-		{"SIZE exceeded", "SIZE 4", Envelope{From: "me@x", Size: 5}, "", KindSize},
-		{"size not known", "SIZE 4", Envelope{From: "me@x"}, "MAIL FROM:<me@x>", ""},
-		{"8-bit", "8BITMIME", Envelope{From: "me@x", EightBit: true}, "MAIL FROM:<me@x> BODY=8BITMIME", ""},
-		{"7-bit", "8BITMIME", Envelope{From: "me@x"}, "MAIL FROM:<me@x>", ""},
-		{"8-bit and not offered", "SIZE", Envelope{From: "me@x", EightBit: true}, "", Kind8Bit},
-		{"both", "SIZE\n8BITMIME", Envelope{From: "me@x", Size: 5, EightBit: true}, "MAIL FROM:<me@x> SIZE=5 BODY=8BITMIME", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			script := "WAIT"
-			if test.mail != "" {
-				script = "C: " + test.mail + "\nS: 250 ok\nC: RCPT TO:<a>\nS: 250 ok\nC: DATA\nS: 354 go\nMSG\nS: 250 ok\nWAIT"
-			}
-			s, p := begun(t, test.exts, script)
-			test.env.To = []string{"a"}
-			_, err := s.Send(t.Context(), test.env, strings.NewReader("abc"), nil)
-			wantKind(t, err, test.kind)
-			s.Abort()
-			if <-p.done; p.err != nil || test.mail == "" && len(p.lines) != 1 {
-				t.Errorf("%v; the client said %q", p.err, p.lines)
-			}
-		})
-	}
-}
-
-func TestAddressGuard(t *testing.T) {
-	s, p := begun(t, "SMTPUTF8", "WAIT")
-	send := func(from string, to ...string) error {
-		_, err := s.Send(t.Context(), Envelope{From: from, To: to}, strings.NewReader("x"), nil)
-		return err
-	}
-	wantKind(t, send("me@x"), KindAddress)
-	wantKind(t, send("me@x", ""), KindAddress)
-	for _, bad := range []string{"a\r", "a\nb", "a\x00b", "a b", "<a>", "a>", "a\tb", "a\x7fb", "a> SIZE=1\r\nRCPT TO:<b"} {
-		wantKind(t, send(bad, "a"), KindAddress)
-		wantKind(t, send("me@x", "a", bad), KindAddress)
-	}
-	wantKind(t, send("me@x", "ü@x"), KindUTF8)
-	wantKind(t, send("ü@x", "a"), KindUTF8)
-	wantKind(t, send("me@x", "a\xff"), KindUTF8)
-	s.Abort()
-	if <-p.done; len(p.lines) != 1 {
-		t.Errorf("the server was told %q", p.lines)
-	}
-}
-
 // What goes wrong on our side before the dot ends the session without one.
 func TestLocalTrouble(t *testing.T) {
 	trouble := errors.New("disk on fire")

@@ -57,7 +57,7 @@ type Config struct {
 	EHLO               string         // our name in EHLO and HELO (RFC 5321 §4.1.1.1); "": our address as a literal
 	Roots              *x509.CertPool // trusted roots; nil: the system's
 	AllowCleartextAuth bool           // with Plain: send a password in the clear to another machine too
-	Mechanisms         []string       // SASL mechanisms in order of preference; nil: all that are known, best first
+	Mechanisms         []string       // SASL mechanisms in order of preference; none: all that are known, best first
 	Timeouts           Timeouts
 
 	// Tunnelled says that the peer is our end of a tunnel: that its address is

@@ -209,15 +209,14 @@ func (a *account) tries(t *task, l **link) ending {
 	}
 }
 
-// needSecret sees to it that there is a password where there must be one:
-// auth-source is asked again for a later try, and a person where a user name
-// is set.
+// needSecret sees to it that there is a password where a user name is set:
+// for a later try auth-source is asked again, then a person.
 func (a *account) needSecret(t *task, question event.Ask) (ending, bool) {
-	if a.password() == nil && t.lookUp {
-		question.Why = "again"
-		a.askSecret(t, question)
+	if a.set.User == "" || a.password() != nil {
+		return ending{}, true
 	}
-	if a.password() != nil || a.set.User == "" {
+	question.Why = "again"
+	if t.lookUp && a.askSecret(t, question) {
 		return ending{}, true
 	}
 	question.Why = "missing"

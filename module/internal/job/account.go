@@ -196,7 +196,7 @@ func (a *account) tries(t *task, l **link) ending {
 	}
 	for {
 		e := a.try(t, l)
-		if e.reason != outbox.ReasonAuth {
+		if !e.wantsPassword || !a.set.reveals(e.tls) {
 			return e
 		}
 		question.Port, question.Reply, question.Why = e.port, e.reply, "535"

@@ -27,6 +27,8 @@ type ending struct {
 	detail   string // what happened, where the server didn't say it
 	elapsed  time.Duration
 
+	wantsPassword bool // the server asked for one, or refused the one it got
+
 	forAll bool // it holds for every message that waits for this server
 	over   bool // the link can't be used any more
 	stale  bool // the link was closed before anything of this message was said
@@ -43,6 +45,7 @@ func (e *ending) judge(err error) {
 	e.detail = err.Error()
 	if se := (*session.Error)(nil); errors.As(err, &se) && se.Reply.Code != 0 {
 		e.reply = se.Reply.String()
+		e.wantsPassword = se.Kind == session.KindAuth && (se.Reply.Code == 530 || se.Reply.Code == 535)
 	}
 }
 

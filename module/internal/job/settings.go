@@ -114,6 +114,12 @@ func (s Settings) steps() (steps []fallback.Step, explicit bool) {
 	return s.Sequence, false
 }
 
+// reveals reports whether a password may be used at all on a connection whose
+// TLS is tls: otherwise there is no sense in asking for one.
+func (s Settings) reveals(tls string) bool {
+	return s.Security != session.Opportunistic || tls == "verified" || tls == "pinned"
+}
+
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // connect returns the alarm of a step; 0 stands for its default.

@@ -19,6 +19,7 @@ type Draft struct {
 	Envelope Envelope
 	Settings json.RawMessage // an object, or nil
 	NextTry  *time.Time      // not to be tried before; nil: at once
+	Keep     string          // a temporary file in the outbox directory that stays with the message as ID.draft; "" for none
 }
 
 // Add takes a message into the outbox, with status Queued, and returns it
@@ -26,9 +27,9 @@ type Draft struct {
 // stays. Once Add has returned, the message outlives a loss of power.
 //
 // A file in the outbox directory whose name begins with a dot (DraftPrefix) is
-// then gone. Any other file stays as it is. After an error either is still
-// where it was, for the caller to remove or to show, and nothing else is left
-// behind.
+// then gone, and so is the file to keep. Any other file stays as it is. After an
+// error each is still where it was, for the caller to remove or to show, and
+// nothing else is left behind.
 //
 // The order of the steps is that of a crash's harmlessness: the bytes are
 // synced under a temporary name, then the state comes by rename, which is the
@@ -50,6 +51,12 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		e.Release()
 		return nil, fail(doing, "", err)
 	}
+	keep, err := b.keep(from.Keep, id)
+	if err != nil {
+		err = b.takeBack(id, temp, keep, err)
+		e.Release()
+		return nil, fail(doing, "", err)
+	}
 	e.state = State{
 		Version: Version, ID: id, Status: Queued,
 		MessageID: found.messageID, Subject: found.subject,
@@ -65,7 +72,7 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		err = b.disk.syncDir()
 	}
 	if err != nil {
-		err = b.takeBack(id, temp, err)
+		err = b.takeBack(id, temp, keep, err)
 		e.Release()
 		return nil, fail(doing, "", err)
 	}
@@ -103,7 +110,7 @@ func (b *Box) fresh(id string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{stateName(id), messageName(id), newMessageName(id)} {
+	for _, name := range []string{stateName(id), messageName(id), newMessageName(id), keptName(id)} {
 		if b.disk.exists(name) {
 			lock.release()
 			return nil, fmt.Errorf("%w: there is a message %s already", ErrInvalid, id)
@@ -157,9 +164,31 @@ func (b *Box) bring(file, temp, id string) (found, error) {
 	return copied, err
 }
 
+// keep puts a draft beside the message that is to come, and returns the name it
+// had. It comes before the state: a crash may leave it alone, and it is swept
+// then, but a message never waits for it.
+func (b *Box) keep(file, id string) (temp string, err error) {
+	if file == "" {
+		return "", nil
+	}
+	if temp = b.temporary(file); temp == "" {
+		return "", fmt.Errorf("%w: %s is no temporary file in the outbox directory", ErrInvalid, file)
+	}
+	draft, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return temp, err
+	}
+	err = errors.Join(draft.Chmod(0o600), b.disk.sync(temp, draft), draft.Close())
+	if err == nil {
+		err = b.disk.rename(temp, keptName(id))
+	}
+	return temp, err
+}
+
 // takeBack undoes an Add that failed with err, the state first, as without it
-// nothing is mail. If the caller's file was renamed it gets its name back.
-func (b *Box) takeBack(id, temp string, err error) error {
+// nothing is mail. If the caller's files were renamed, temp and keep are the
+// names they get back.
+func (b *Box) takeBack(id, temp, keep string, err error) error {
 	if failed := b.disk.remove(stateName(id)); failed != nil && b.disk.exists(stateName(id)) {
 		return fmt.Errorf("%w; and it could not be taken back, so it may be sent after all, as %s: %w", err, id, failed)
 	}
@@ -169,6 +198,9 @@ func (b *Box) takeBack(id, temp string, err error) error {
 		} else {
 			b.disk.remove(name)
 		}
+	}
+	if keep != "" && b.disk.exists(keptName(id)) {
+		b.disk.rename(keptName(id), keep)
 	}
 	b.disk.syncDir()
 	return err

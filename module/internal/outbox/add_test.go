@@ -177,6 +177,39 @@ func TestAddErrors(t *testing.T) {
 	}
 }
 
+// TestKeep: a draft stays with its message, and goes with it.
+func TestKeep(t *testing.T) {
+	b := open(t)
+	d := draftOf(t, b, sample)
+	d.Keep = draftOf(t, b, "as it was typed").File
+	e, err := b.Add(d)
+	must(t, err)
+	defer e.Release()
+	text, err := os.ReadFile(b.disk.path(keptName(e.ID())))
+	if err != nil || string(text) != "as it was typed" {
+		t.Errorf("kept %q, %v", text, err)
+	}
+	if states, problems := b.List(); len(states) != 1 || len(problems) != 0 {
+		t.Errorf("%d messages, %v", len(states), problems)
+	}
+	advance(t, e, Cancelled)
+	must(t, e.Remove())
+	if got := names(t, b); len(got) != 0 {
+		t.Errorf("left behind: %q", got)
+	}
+	for name, file := range map[string]string{"not there": b.disk.path(".draft-0"), "elsewhere": filepath.Join(t.TempDir(), ".draft-1")} {
+		d := draftOf(t, b, sample)
+		d.Keep = file
+		if _, err := b.Add(d); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if got := names(t, b); len(got) != 1 {
+			t.Errorf("%s: left behind: %q", name, got)
+		}
+		must(t, os.Remove(d.File))
+	}
+}
+
 // TestAddID: a caller may choose the ID, but never that of another message.
 func TestAddID(t *testing.T) {
 	b := open(t)

@@ -161,6 +161,10 @@ func (b *Box) sweep() {
 			if !names[messageName(id)] && !names[newMessageName(id)] {
 				b.sweepID(id)
 			}
+		case kept:
+			if !names[stateName(id)] {
+				b.sweepID(id)
+			}
 		}
 	}
 }
@@ -183,8 +187,13 @@ func (b *Box) sweepID(id string) {
 	if b.disk.exists(messageName(id)) {
 		return
 	}
-	if s, err := b.read(id); err == nil && s.Status.Final() {
+	s, err := b.read(id)
+	switch {
+	case err == nil && s.Status.Final():
+		b.disk.remove(keptName(id))
 		b.disk.remove(stateName(id))
+	case errors.Is(err, ErrGone) && !b.disk.exists(newMessageName(id)) && b.stale(keptName(id)):
+		b.disk.remove(keptName(id))
 	}
 }
 

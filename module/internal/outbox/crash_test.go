@@ -51,9 +51,21 @@ func lives() map[string][]stage {
 	}
 }
 
-// lifeTexts are the messages that are sent: both ways through Add.
+// lifeTexts are the messages that are sent: the ways through Add.
 func lifeTexts() map[string]string {
-	return map[string]string{"": sample, " with Bcc": "Bcc: x@example.org\n" + sample}
+	return map[string]string{"": sample, " with Bcc": "Bcc: x@example.org\n" + sample, withDraft: sample}
+}
+
+const withDraft = " with a draft"
+
+// lifeDraft gives a draft of one of lifeTexts.
+func lifeDraft(t *testing.T, b *Box, what, text string) Draft {
+	t.Helper()
+	d := draftOf(t, b, text)
+	if what == withDraft {
+		d.Keep = draftOf(t, b, "as it was typed").File
+	}
+	return d
 }
 
 // TestCrash: whatever the moment, the message is there as the stage says.
@@ -62,7 +74,7 @@ func TestCrash(t *testing.T) {
 		for what, text := range lifeTexts() {
 			t.Run(name+what, func(t *testing.T) {
 				b := open(t)
-				d := draftOf(t, b, text)
+				d := lifeDraft(t, b, what, text)
 				m := follow(t, b)
 				m.stage, m.allowed = "add", []string{"", "queued"}
 				e, err := b.Add(d)

@@ -7,11 +7,12 @@
 // # The directory
 //
 // An outbox is one directory, mode 0700, with two files of mode 0600 for each
-// message, named after its ID, which is the time it was queued (UTC) and
+// message, or three, named after its ID, which is the time it was queued (UTC) and
 // chance:
 //
 //	20261121T221500-3f9a2c1b.eml    its bytes, without Bcc
 //	20261121T221500-3f9a2c1b.json   its state, see State
+//	20261121T221500-3f9a2c1b.draft  what the caller wants kept with it, if anything
 //
 // What begins with a dot is never mail: .draft-… is a message on its way into
 // Add; .ID.eml and .ID.json are those two files before they are in their

@@ -183,7 +183,7 @@ func (e *Entry) Remove() error {
 	if !e.state.Status.Final() {
 		return fail(doing, id, fmt.Errorf("%w: it is %s", ErrMove, e.state.Status))
 	}
-	for _, name := range []string{messageName(id), stateName(id)} {
+	for _, name := range []string{messageName(id), keptName(id), stateName(id)} {
 		if err := disk.remove(name); err != nil {
 			return fail(doing, id, err)
 		}

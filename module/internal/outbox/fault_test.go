@@ -33,7 +33,7 @@ func TestOneFault(t *testing.T) {
 				for n := 1; ; n++ {
 					b := open(t)
 					f := &faults{first: n, last: n}
-					d := draftOf(t, b, text)
+					d := lifeDraft(t, b, what, text)
 					b.disk.before = f.before
 					e, err := b.Add(d)
 					if err != nil {
@@ -98,10 +98,17 @@ func told(t *testing.T, err error) {
 	}
 }
 
-// unadded: after a failed Add only the draft is there, as it was.
+// unadded: after a failed Add only its files are there, as they were.
 func unadded(t *testing.T, b *Box, d Draft, text string) {
 	t.Helper()
-	if got := names(t, b); len(got) != 1 {
+	want := 1
+	if d.Keep != "" {
+		want = 2
+		if got, err := os.ReadFile(d.Keep); err != nil || string(got) != "as it was typed" {
+			t.Fatalf("what was to be kept: %q, %v", got, err)
+		}
+	}
+	if got := names(t, b); len(got) != want {
 		t.Fatalf("left behind: %q", got)
 	}
 	if got, err := os.ReadFile(d.File); err != nil || string(got) != text {
@@ -118,7 +125,7 @@ func TestLastingFault(t *testing.T) {
 				for n := 1; ; n++ {
 					b := open(t)
 					f := &faults{first: n, last: 1 << 30}
-					d := draftOf(t, b, text)
+					d := lifeDraft(t, b, what, text)
 					b.disk.before = f.before
 					allowed := []string{""}
 					e, err := b.Add(d)

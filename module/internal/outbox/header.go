@@ -27,6 +27,9 @@ type span struct {
 // found is what a message's bytes tell.
 type found struct {
 	messageID, subject string
+	date               string // the value of the first Date
+	dateAt             span   // that field, with its line end
+	resent             bool   // there is a Resent-Date
 	eightBit           bool
 	size               int64  // bytes taken so far, and in the end the message's
 	cuts               []span // the Bcc and Resent-Bcc fields, in order
@@ -117,6 +120,10 @@ func (h *header) field(c byte) {
 			h.wanted = &h.subject
 		case "message-id":
 			h.wanted = &h.messageID
+		case "date":
+			h.wanted = &h.date
+		case "resent-date":
+			h.resent = true
 		}
 	case len(h.name) > 0 && (c == ' ' || c == '\t') && h.name[len(h.name)-1] == ' ':
 	case len(h.name) < nameLimit:
@@ -134,6 +141,9 @@ func (h *header) field(c byte) {
 func (h *header) endField() {
 	if h.wanted != nil && *h.wanted == "" { // the first one counts
 		*h.wanted = strings.TrimSpace(printable(h.value))
+		if h.wanted == &h.date {
+			h.dateAt = span{from: h.start, to: h.size}
+		}
 	}
 	if h.cut {
 		end := h.size

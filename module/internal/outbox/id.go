@@ -48,11 +48,13 @@ func stateName(id string) string      { return id + stateSuffix }
 func newMessageName(id string) string { return "." + id + messageSuffix }
 func newStateName(id string) string   { return "." + id + stateSuffix }
 func lockName(id string) string       { return "." + id + lockSuffix }
+func keptName(id string) string       { return id + keptSuffix }
 
 const (
 	messageSuffix = ".eml"
 	stateSuffix   = ".json"
 	lockSuffix    = ".lock"
+	keptSuffix    = ".draft"
 )
 
 // DraftPrefix begins the names of the temporary files in which a message comes
@@ -70,6 +72,7 @@ const (
 	newMessage
 	newState
 	lockFile
+	kept // a draft that is kept beside its message
 )
 
 // classify tells what the file name stands for, and whose ID it has.
@@ -93,6 +96,8 @@ func classify(name string) (kind, string) {
 		return state, id
 	case suffix == lockSuffix && hidden:
 		return lockFile, id
+	case suffix == keptSuffix && !hidden:
+		return kept, id
 	}
 	return foreign, ""
 }

@@ -48,6 +48,8 @@ func TestClassify(t *testing.T) {
 		"." + id + ".eml":          newMessage,
 		"." + id + ".json":         newState,
 		"." + id + ".lock":         lockFile,
+		id + ".draft":              kept,
+		"." + id + ".draft":        foreign,
 		".draft-x1":                draft,
 		id + ".lock":               foreign,
 		id + ".eml~":               foreign,

@@ -30,6 +30,7 @@ type State struct {
 	Queued    time.Time  `json:"queued"`     // UTC, in whole seconds
 	Tries     int        `json:"tries"`
 	NextTry   *time.Time `json:"next-try"` // nil: none is planned
+	Data      bool       `json:"data"`     // a server may have got some of the bytes; set by MarkData
 	// Dot says that the final dot may have gone out. It is true only from
 	// MarkDot to the next Move, and on disk before the dot goes.
 	Dot      bool            `json:"dot"`

@@ -53,6 +53,7 @@ const sampleText = `{
   "queued": "2026-11-21T22:15:00Z",
   "tries": 1,
   "next-try": "2026-11-21T22:16:00Z",
+  "data": false,
   "dot": false,
   "envelope": {
     "from": "a@example.org",

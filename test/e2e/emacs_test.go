@@ -90,12 +90,8 @@ func (h *home) emacs(lisp string) outcome {
 	h.t.Helper()
 	receipts := h.path("receipts")
 	os.Remove(receipts)
-	program := os.Getenv("EMACS")
-	if program == "" {
-		program = "emacs"
-	}
 	script := h.write("story-main.el", ";; -*- lexical-binding: t -*-\n"+lisp)
-	cmd := h.command(program, "-Q", "--batch", "-L", "../../lisp", "-l", "story.el", "-l", script)
+	cmd := h.command(emacsProgram(), "-Q", "--batch", "-L", "../../lisp", "-l", "story.el", "-l", script)
 	cmd.Env = append(os.Environ(), "HOME="+h.dir, "STORY_RECEIPTS="+receipts, "SSL_CERT_DIR="+h.dir)
 	cmd.Env = append(cmd.Env, h.env...)
 	var output bytes.Buffer
@@ -115,6 +111,14 @@ func (h *home) emacs(lisp string) outcome {
 		}
 	}
 	return o
+}
+
+// emacsProgram is the Emacs that the stories are told to.
+func emacsProgram() string {
+	if program := os.Getenv("EMACS"); program != "" {
+		return program
+	}
+	return "emacs"
 }
 
 // story runs Lisp that has to succeed and returns its one receipt.

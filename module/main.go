@@ -59,7 +59,7 @@ func (m *module) define(env emacs.Environment) {
 		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\".  Return its id.\n\n(fn JSON)",
 		m.submit)
 	defineJSON(env, "submission-module-answer",
-		"Answer the question number \"ask\" with \"secret\", an object or null.\nReturn nil.\n\n(fn JSON)",
+		"Answer the question number \"ask\" with \"secret\" or \"tunnel\".\nReturn nil.\n\n(fn JSON)",
 		m.answer)
 	defineJSON(env, "submission-module-settle",
 		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled.\nReturn nil.\n\n(fn JSON)",
@@ -152,9 +152,9 @@ func (m *module) submit(arg []byte) (string, error) {
 
 func (m *module) answer(arg []byte) (string, error) {
 	var a struct {
-		Directory string      `json:"directory"`
-		Ask       int         `json:"ask"`
-		Secret    *job.Secret `json:"secret"`
+		Directory string `json:"directory"`
+		Ask       int    `json:"ask"`
+		job.Answer
 	}
 	if err := json.Unmarshal(arg, &a); err != nil {
 		return "", err
@@ -163,7 +163,7 @@ func (m *module) answer(arg []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	office.Answer(a.Ask, a.Secret)
+	office.Answer(a.Ask, &a.Answer)
 	return "", nil
 }
 

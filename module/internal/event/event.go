@@ -32,10 +32,19 @@ type Reply struct {
 	Line string `json:"line"`
 }
 
+// Line is a line of the dialogue, ours if Client is true, secrets blotted out.
+type Line struct {
+	ID     string `json:"id"`
+	Client bool   `json:"client"`
+	Line   string `json:"line"`
+}
+
 // Ask wants credentials from Lisp, which answers with the number in Ask. Why
 // is "530" (the server wants AUTH), "535" (it refused what it was given),
 // "missing" (a user name is set, no password was found) or "again" (a later
-// try needs what is in auth-source). Reply is what the server said.
+// try needs what is in auth-source), "token" (a fresh bearer token, as the
+// server refused the last one) or "tunnel" (an SSH tunnel to Host). Reply is
+// what the server said.
 type Ask struct {
 	ID    string `json:"id"`
 	Ask   int    `json:"ask"`
@@ -44,6 +53,9 @@ type Ask struct {
 	User  string `json:"user"`
 	Why   string `json:"why"`
 	Reply string `json:"reply"`
+	// Of a tunnel: through which host, and to which ports of Host.
+	SSHHost string `json:"ssh-host,omitempty"`
+	Ports   []int  `json:"ports,omitempty"`
 }
 
 // Learned tells what a fallback taught, for a person to say whether it is to
@@ -80,6 +92,7 @@ func (State) name() string    { return "state" }
 func (Attempt) name() string  { return "attempt" }
 func (Progress) name() string { return "progress" }
 func (Reply) name() string    { return "reply" }
+func (Line) name() string     { return "line" }
 func (Ask) name() string      { return "ask" }
 func (Learned) name() string  { return "learned" }
 func (Network) name() string  { return "network" }

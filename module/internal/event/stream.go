@@ -55,7 +55,7 @@ func (s *Stream) add(e Event) {
 				return
 			}
 		}
-	case Attempt, Reply:
+	case Attempt, Reply, Line:
 		if s.chatter >= maxChatter {
 			return
 		}

@@ -194,14 +194,20 @@ func (a *account) tries(t *task, l **link) ending {
 			return e
 		}
 	}
+	freshToken := false
 	for {
 		e := a.try(t, l)
-		if !e.wantsPassword || !a.set.reveals(e.tls) {
+		question.Port, question.Reply = e.port, e.reply
+		switch {
+		case e.wantsToken && !freshToken:
+			freshToken = true
+			question.Why = "token"
+		case e.wantsToken, !e.wantsPassword, !a.set.reveals(e.tls):
 			return e
-		}
-		question.Port, question.Reply, question.Why = e.port, e.reply, "535"
-		if a.password() == nil {
+		case a.password() == nil:
 			question.Why = "530"
+		default:
+			question.Why = "535"
 		}
 		if !a.askSecret(t, question) {
 			return e
@@ -238,11 +244,14 @@ func (a *account) password() *Secret {
 }
 
 func (a *account) askSecret(t *task, question event.Ask) bool {
-	secret := a.d.ask(t.ctx, question)
+	answer := a.d.ask(t.ctx, question)
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
-	a.secret = secret
-	return secret != nil
+	a.secret = nil
+	if answer != nil {
+		a.secret = answer.Secret
+	}
+	return a.secret != nil
 }
 
 // try hands the message over on the open link, or makes a link first. A link

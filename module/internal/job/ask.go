@@ -8,14 +8,28 @@ import (
 	"submission/module/internal/event"
 )
 
-// ask wants credentials from Lisp and waits for the answer; nil means that
-// there are none to be had. In a batch Emacs nobody is there to be asked: only
-// the look-up for a later try (why "again") goes to Lisp.
-func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Secret {
-	if !d.interactive && question.Why != "again" {
-		return nil
+// Answer is what Lisp says to a question: credentials, or the local ports of a
+// tunnel in the order of the question's, or why there are none. Held says that
+// a person has to mend something first.
+type Answer struct {
+	Secret *Secret `json:"secret"`
+	Tunnel []int   `json:"tunnel"`
+	Error  string  `json:"error"`
+	Held   bool    `json:"held"`
+}
+
+// ask puts a question to Lisp and waits for the answer; nil means that there
+// is none. In a batch Emacs nobody is there to be asked for a password: only
+// what Lisp knows without a person goes there.
+func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Answer {
+	switch question.Why {
+	case "again", "tunnel", "token":
+	default:
+		if !d.interactive {
+			return nil
+		}
 	}
-	answer := make(chan *Secret, 1)
+	answer := make(chan *Answer, 1)
 	d.mu.Lock()
 	d.lastAsk++
 	question.Ask = d.lastAsk
@@ -28,8 +42,8 @@ func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Secret {
 	}()
 	d.send(question)
 	select {
-	case secret := <-answer:
-		return secret
+	case a := <-answer:
+		return a
 	case <-ctx.Done():
 		return nil
 	}
@@ -37,11 +51,11 @@ func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Secret {
 
 // Answer gives Lisp's answer to a question; one that nobody waits for any more
 // is dropped.
-func (d *Dispatcher) Answer(number int, secret *Secret) {
+func (d *Dispatcher) Answer(number int, answer *Answer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if answer, ok := d.asks[number]; ok {
+	if waiting, ok := d.asks[number]; ok {
 		delete(d.asks, number)
-		answer <- secret
+		waiting <- answer
 	}
 }

@@ -4,6 +4,7 @@ package job
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func credentials(secret *Secret) *session.Credentials {
 	if secret == nil {
 		return nil
 	}
-	return &session.Credentials{User: secret.User, Password: secret.Password}
+	return &session.Credentials{User: secret.User, Password: secret.Password, Token: secret.Token}
 }
 
 // errNothing says why no step was tried.
@@ -92,29 +93,46 @@ type errNothing string
 
 func (e errNothing) Error() string { return string(e) }
 
-// walk resolves the server's name and walks along the sequence until a server
-// has said 220. Each attempt is told to Emacs as it ends. There is no session
-// if no step got that far; the error then says what else there is to say.
-func (a *account) walk(t *task) (*session.Session, reached, error) {
+// way finds the way to the server: it resolves its name, or has Emacs set up
+// the tunnel.
+func (a *account) way(t *task) (way, error) {
 	set := a.set
-	r := reached{host: set.Host}
+	alarm := set.Timeouts.connect()
+	switch {
+	case set.SSHHost != "":
+		return a.dig(t, alarm)
+	case set.Proxy != "":
+		u, err := parseProxy(set.Proxy)
+		return socks{host: set.Host, proxy: u, alarm: alarm}, err
+	}
 	all, err := family.Resolve(t.ctx, set.Host)
+	if err != nil {
+		return nil, err
+	}
+	w := direct{here: all.Here(), alarm: alarm}
+	sequence, explicit := set.steps()
+	if len(w.steps(sequence, set.named(explicit))) == 0 {
+		return nil, errNothing(nothingToTry(set.Host, all, w.here))
+	}
+	return w, nil
+}
+
+// walk goes along the sequence until a server has said 220. Each attempt is
+// told to Emacs as it ends. There is no session if no step got that far; the
+// error then says what else there is to say.
+func (a *account) walk(t *task) (*session.Session, reached, error) {
+	r := reached{host: a.set.Host}
+	w, err := a.way(t)
 	if err != nil {
 		return nil, r, err
 	}
-	here := all.Here()
-	sequence, explicit := set.steps()
-	steps := fallback.Available(sequence, !explicit && set.SequenceName != "", func(f fallback.Family) bool {
-		return len(here.Of(string(f))) > 0
-	})
-	if len(steps) == 0 {
-		return nil, r, errNothing(nothingToTry(set.Host, all, here))
-	}
-	remembered := a.d.recall(set, here, steps)
+	sequence, explicit := a.set.steps()
+	steps := w.steps(sequence, a.set.named(explicit))
+	remembered := a.recall(w, steps)
 	var s *session.Session
 	outcomes := fallback.Run(t.ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
 		var at outbox.Attempt
-		s, at, err = a.attempt(ctx, t, step, here.Of(string(step.Family)), &r)
+		s, at, err = a.attempt(ctx, t, w, step, &r)
 		r.attempts = append(r.attempts, at)
 		a.d.send(event.Attempt{ID: t.id(), Attempt: at})
 		return fallback.Outcome(at.Outcome)
@@ -122,22 +140,22 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 	if remembered != nil && len(outcomes) > 0 {
 		outcomes = outcomes[1:] // what follows was tried from the top
 	}
-	a.d.learn(t.id(), set, r.address, steps, outcomes)
+	a.learn(t, w, r.address, steps, outcomes)
 	return s, r, err
 }
 
 // attempt tries one step: to connect, and to be greeted with 220. A server
 // that was reached is put into r; the error is one of a TLS handshake that was
 // reached and ended badly.
-func (a *account) attempt(ctx context.Context, t *task, step fallback.Step, addrs []netip.Addr, r *reached) (*session.Session, outbox.Attempt, error) {
+func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Step, r *reached) (*session.Session, outbox.Attempt, error) {
 	start := time.Now()
-	dialer := family.Dialer{Alarm: a.set.Timeouts.connect()}
-	dialed := dialer.Connect(ctx, addrs, step.Port)
+	dialed := w.dial(ctx, step)
 	outcome, detail := fallback.Outcome(dialed.Outcome), dialed.Detail
 	var s *session.Session
 	var err error
 	if dialed.Conn != nil {
-		s, err = session.Open(ctx, dialed.Conn, a.set.config(a.d.replies(t.id())))
+		_, through := w.(direct)
+		s, err = session.Open(ctx, dialed.Conn, a.set.config(!through, a.listen(t.id())))
 		if outcome, detail = greeted(err); outcome == fallback.Connected {
 			r.address, r.port = dialed.Address, step.Port
 		} else {
@@ -155,15 +173,20 @@ func (a *account) attempt(ctx context.Context, t *task, step fallback.Step, addr
 	}, err
 }
 
-// replies returns a function that tells Emacs of the server's words that a
-// person may want to see: the greeting, the answer to AUTH, and every no.
-func (d *Dispatcher) replies(id string) func(client bool, line string) {
+// listen returns a function that tells Emacs of the server's words that a
+// person may want to see: the greeting, the answer to AUTH, and every no; and
+// of the whole dialogue where a transcript is kept. The session has blotted the
+// secrets out.
+func (a *account) listen(id string) func(client bool, line string) {
 	return func(client bool, line string) {
+		if a.set.Transcript {
+			a.d.send(event.Line{ID: id, Client: client, Line: line})
+		}
 		if client || line == "" {
 			return
 		}
 		if strings.HasPrefix(line, "220") || strings.HasPrefix(line, "235") || line[0] == '4' || line[0] == '5' {
-			d.send(event.Reply{ID: id, Line: line})
+			a.d.send(event.Reply{ID: id, Line: line})
 		}
 	}
 }
@@ -193,16 +216,33 @@ func greeted(err error) (fallback.Outcome, string) {
 }
 
 // config returns what a session needs to know.
-func (s Settings) config(trace func(client bool, line string)) session.Config {
+func (s Settings) config(tunnelled bool, trace func(client bool, line string)) session.Config {
 	return session.Config{
 		Host:               s.Host,
 		Security:           s.Security,
 		EHLO:               s.EHLOName,
 		Roots:              roots(s.TrustFiles),
+		Pins:               s.Pins,
+		ClientCertificate:  s.clientCertificate(),
 		AllowCleartextAuth: s.AllowCleartextAuth,
+		Mechanisms:         s.AuthMechanisms,
+		Tunnelled:          tunnelled,
 		Timeouts:           s.Timeouts.session(),
 		Trace:              trace,
 	}
+}
+
+// clientCertificate loads the certificate that the settings name. One that
+// can't be read is none: a server that wants it says so.
+func (s Settings) clientCertificate() *tls.Certificate {
+	if s.ClientCertificate.Certificate == "" {
+		return nil
+	}
+	c, err := tls.LoadX509KeyPair(s.ClientCertificate.Certificate, s.ClientCertificate.Key)
+	if err != nil {
+		return nil
+	}
+	return &c
 }
 
 // roots returns the system's trusted roots and those in files. A file that

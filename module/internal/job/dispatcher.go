@@ -29,7 +29,7 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	accounts map[string]*account // those with messages to send, by their settings
 	tasks    map[string]*task    // the messages this Emacs is busy with, by id
-	asks     map[int]chan<- *Secret
+	asks     map[int]chan<- *Answer
 	lastAsk  int
 }
 
@@ -47,7 +47,7 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 		interactive: interactive,
 		accounts:    make(map[string]*account),
 		tasks:       make(map[string]*task),
-		asks:        make(map[int]chan<- *Secret),
+		asks:        make(map[int]chan<- *Answer),
 		reminders:   make(chan time.Time),
 	}
 	if memory != "" {

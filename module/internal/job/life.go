@@ -3,6 +3,7 @@
 package job
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +28,9 @@ type ending struct {
 	detail   string // what happened, where the server didn't say it
 	elapsed  time.Duration
 
-	wantsPassword bool // the server asked for one, or refused the one it got
+	wantsPassword bool            // the server asked for one, or refused the one it got
+	wantsToken    bool            // the server refused the bearer token
+	certificate   json.RawMessage // of the server, if it is the trouble
 
 	forAll bool // it holds for every message that waits for this server
 	over   bool // the link can't be used any more
@@ -46,6 +49,10 @@ func (e *ending) judge(err error) {
 	if se := (*session.Error)(nil); errors.As(err, &se) && se.Reply.Code != 0 {
 		e.reply = se.Reply.String()
 		e.wantsPassword = se.Kind == session.KindAuth && (se.Reply.Code == 530 || se.Reply.Code == 535)
+	}
+	e.wantsToken = errors.Is(err, session.ErrToken)
+	if ce := (*session.CertificateError)(nil); errors.As(err, &ce) {
+		e.certificate, _ = json.Marshal(ce)
 	}
 }
 
@@ -90,7 +97,7 @@ func (d *Dispatcher) finish(t *task, e ending) {
 // record puts an ending into the state of a message whose recipients left are
 // still to be reached.
 func (e ending) record(s *outbox.State, status outbox.Status, left []string) {
-	s.Reason, s.Detail = e.reason, e.detail
+	s.Reason, s.Detail, s.Certificate = e.reason, e.detail, e.certificate
 	if status != outbox.Accepted && status != outbox.Refused {
 		s.Envelope.To = left
 	}

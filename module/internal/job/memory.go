@@ -3,7 +3,6 @@
 package job
 
 import (
-	"net/netip"
 	"time"
 
 	"submission/fallback"
@@ -26,14 +25,15 @@ func (s Settings) remembers() bool {
 
 // recall returns the step to start with, nil for the first. A memory that
 // can't be read is told, and stops no mail.
-func (d *Dispatcher) recall(set Settings, here family.Addresses, steps []fallback.Step) *fallback.Step {
-	if !set.remembers() || d.memory == nil {
+func (a *account) recall(w way, steps []fallback.Step) *fallback.Step {
+	straight, ok := w.(direct)
+	if !ok || !a.set.remembers() || a.d.memory == nil {
 		return nil
 	}
-	network := family.Network(here.Of("any")[0])
-	step, err := d.memory.Recall(set.Host, network, steps, time.Now())
+	network := family.Network(straight.here.Of("any")[0])
+	step, err := a.d.memory.Recall(a.set.Host, network, steps, time.Now())
 	if err != nil {
-		d.send(event.Warning{Text: err.Error()})
+		a.d.send(event.Warning{Text: err.Error()})
 	}
 	return step
 }
@@ -41,25 +41,25 @@ func (d *Dispatcher) recall(set Settings, here family.Addresses, steps []fallbac
 // learn draws the lesson of a walk along steps that ended at address. With
 // "ask" a new lesson goes to Emacs, which comes back with Remember if the
 // person agrees.
-func (d *Dispatcher) learn(id string, set Settings, address netip.Addr, steps []fallback.Step, outcomes []fallback.Outcome) {
+func (a *account) learn(t *task, w way, address netip.Addr, steps []fallback.Step, outcomes []fallback.Outcome) {
 	lesson := fallback.Learn(steps, outcomes)
-	if !set.remembers() || d.memory == nil || lesson == (fallback.Lesson{}) {
+	if _, ok := w.(direct); !ok || !a.set.remembers() || a.d.memory == nil || lesson == (fallback.Lesson{}) {
 		return
 	}
 	l := Lesson{
-		Host:    set.Host,
-		Network: family.Network(address),
+		Host:    a.set.Host,
+		Network: networkTo(here, steps),
 		Steps:   steps,
 		Lesson:  lesson,
 	}
-	if set.Remember == rememberAsk && !lesson.Forget {
+	if a.set.Remember == rememberAsk && !lesson.Forget {
 		if lesson.Scope == fallback.Server || l.Network != "" {
-			d.send(event.Learned{ID: id, Lesson: l, Outcome: string(outcomes[0])})
+			a.d.send(event.Learned{ID: t.id(), Lesson: l, Outcome: string(outcomes[0])})
 		}
 		return
 	}
-	if err := d.Remember(l); err != nil {
-		d.send(event.Warning{Text: err.Error()})
+	if err := a.d.Remember(l); err != nil {
+		a.d.send(event.Warning{Text: err.Error()})
 	}
 }
 

@@ -24,10 +24,39 @@ type Settings struct {
 	User               string           `json:"user"`
 	EHLOName           string           `json:"ehlo-name"` // "": an address literal
 	TrustFiles         []string         `json:"trust-files"`
+	Pins               []string         `json:"pins"` // fingerprints of certificates a person has accepted
+	ClientCertificate  KeyPair          `json:"client-certificate"`
+	AuthMechanisms     []string         `json:"auth-mechanisms"`
+	SSHHost            string           `json:"ssh-host"` // "": no tunnel
+	Proxy              string           `json:"proxy"`    // a URL, "": none
 	AllowCleartextAuth bool             `json:"allow-cleartext-auth"`
 	Remember           string           `json:"remember"` // "t", "ask" or "nil"
+	DSN                DSN              `json:"dsn"`
+	RequireTLS         bool             `json:"require-tls"`
+	Transcript         bool             `json:"transcript"`
 	RetryMinutes       []float64        `json:"retry-minutes"`
 	Timeouts           Timeouts         `json:"timeouts"`
+}
+
+// KeyPair names the files of a client certificate and its key, in PEM.
+type KeyPair struct {
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+}
+
+// DSN says which notifications are asked for (RFC 3461); none if Notify is
+// empty.
+type DSN struct {
+	Notify []string `json:"notify"` // "NEVER" alone, or some of "SUCCESS", "FAILURE", "DELAY"
+	Return string   `json:"return"` // "FULL", "HDRS" or ""
+}
+
+// session returns what to ask for, the envelope being known by id.
+func (n DSN) session(id string) *session.DSN {
+	if len(n.Notify) == 0 {
+		return nil
+	}
+	return &session.DSN{Notify: n.Notify, Ret: n.Return, EnvID: id}
 }
 
 // Timeouts are the time limits of RFC 5321 §4.5.3.2, in seconds, after that of
@@ -42,10 +71,12 @@ type Timeouts struct {
 	Data           float64 `json:"data"`
 }
 
-// Secret is a user name and password. It lives in memory only.
+// Secret is a user name with a password or a bearer token. It lives in memory
+// only.
 type Secret struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
+	Token    string `json:"token"`
 }
 
 // Envelope is the envelope of RFC 5321 §2.3.1.
@@ -98,8 +129,16 @@ func (s Settings) check() error {
 			return fmt.Errorf("settings: no such family as %q", step.Family)
 		}
 	}
+	if s.Proxy != "" {
+		if _, err := parseProxy(s.Proxy); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// named reports whether the steps are those of a sequence that has a name.
+func (s Settings) named(explicit bool) bool { return !explicit && s.SequenceName != "" }
 
 // steps returns what to try, and whether it is one port that was named and not
 // a sequence. Implicit TLS never falls back, whatever the sequence says:

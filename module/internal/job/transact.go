@@ -54,21 +54,21 @@ func (a *account) send(t *task, l *link) (session.Result, error) {
 		return session.Result{}, err
 	}
 	defer body.Close()
-	size, eightBit, err := session.Measure(body)
-	if err == nil {
-		_, err = body.Seek(0, io.SeekStart)
+	state := t.entry.State()
+	envelope := session.Envelope{
+		From:       state.Envelope.From,
+		To:         state.Envelope.To,
+		DSN:        a.set.DSN.session(state.ID),
+		RequireTLS: a.set.RequireTLS,
 	}
-	if err != nil {
+	if err := envelope.Measure(body); err != nil {
 		return session.Result{}, err
 	}
-	state := t.entry.State()
-	return l.session.Send(t.ctx, session.Envelope{
-		From:     state.Envelope.From,
-		To:       state.Envelope.To,
-		Size:     size,
-		EightBit: eightBit,
-		Progress: a.d.progress(t.id(), size),
-	}, body, func(session.Result) error { return t.entry.MarkDot() })
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return session.Result{}, err
+	}
+	envelope.Progress = a.d.progress(state.ID, envelope.Size)
+	return l.session.Send(t.ctx, envelope, body, func(session.Result) error { return t.entry.MarkDot() })
 }
 
 // progress returns a function that tells Emacs how many bytes were sent, not

@@ -43,6 +43,9 @@ var verdicts = map[session.Kind]verdict{
 // alone doesn't tell is here: when every recipient was refused, one refused
 // for now is enough to try again.
 func judge(err error, result session.Result) verdict {
+	if e := (errTunnel{}); errors.As(err, &e) && e.held {
+		return verdict{outbox.Held, outbox.ReasonTunnel}
+	}
 	var e *session.Error
 	if !errors.As(err, &e) {
 		// Not from the dialogue: trouble on this machine, such as a message

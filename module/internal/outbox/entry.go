@@ -80,7 +80,7 @@ func (e *Entry) State() State {
 }
 
 // Move gives the message another status, if the table of moves has that move;
-// else the error is ErrMove. Reason, Detail and NextTry are emptied first, as
+// else the error is ErrMove. Reason, Detail, Certificate and NextTry are emptied first, as
 // they belong to the status that is left; then change, unless nil, may set them and
 // all else but Version, ID, Rev, Status and Dot.
 //
@@ -94,7 +94,7 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 		return fail("move", e.state.ID, fmt.Errorf("%w: from %s to %s", ErrMove, e.state.Status, to))
 	}
 	next := e.state.clone()
-	next.Reason, next.Detail, next.NextTry = NoReason, "", nil
+	next.Reason, next.Detail, next.Certificate, next.NextTry = NoReason, "", nil, nil
 	if change != nil {
 		change(&next)
 	}

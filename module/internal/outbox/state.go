@@ -17,20 +17,23 @@ const Version = 1
 // State is all that is known about a message but for its bytes: the content of
 // its state file.
 type State struct {
-	Version   int        `json:"version"`
-	ID        string     `json:"id"`
-	Rev       int64      `json:"rev"` // grows by one with each rewrite
-	Status    Status     `json:"status"`
-	Reason    Reason     `json:"reason"`     // why it is held or refused
-	Detail    string     `json:"detail"`     // what happened, in words, where the server didn't say it
-	MessageID string     `json:"message-id"` // with its angle brackets; "" if there is none
-	Subject   string     `json:"subject"`    // unfolded, encoded words as they stand, at most 1000 bytes
-	Size      int64      `json:"size"`       // of the message file, in bytes
-	EightBit  bool       `json:"8bit"`       // there is a byte over 127 in it
-	Queued    time.Time  `json:"queued"`     // UTC, in whole seconds
-	Tries     int        `json:"tries"`
-	NextTry   *time.Time `json:"next-try"` // nil: none is planned
-	Data      bool       `json:"data"`     // a server may have got some of the bytes; set by MarkData
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	Rev     int64  `json:"rev"` // grows by one with each rewrite
+	Status  Status `json:"status"`
+	Reason  Reason `json:"reason"` // why it is held or refused
+	Detail  string `json:"detail"` // what happened, in words, where the server didn't say it
+	// Certificate is that of the server, where it is why the message is held;
+	// an object that this package doesn't look into.
+	Certificate json.RawMessage `json:"certificate,omitempty"`
+	MessageID   string          `json:"message-id"` // with its angle brackets; "" if there is none
+	Subject     string          `json:"subject"`    // unfolded, encoded words as they stand, at most 1000 bytes
+	Size        int64           `json:"size"`       // of the message file, in bytes
+	EightBit    bool            `json:"8bit"`       // there is a byte over 127 in it
+	Queued      time.Time       `json:"queued"`     // UTC, in whole seconds
+	Tries       int             `json:"tries"`
+	NextTry     *time.Time      `json:"next-try"` // nil: none is planned
+	Data        bool            `json:"data"`     // a server may have got some of the bytes; set by MarkData
 	// Dot says that the final dot may have gone out. It is true only from
 	// MarkDot to the next Move, and on disk before the dot goes.
 	Dot      bool            `json:"dot"`
@@ -112,6 +115,7 @@ func (s State) clone() State {
 	}
 	s.Envelope.To = list(s.Envelope.To)
 	s.Settings = slices.Clone(s.Settings)
+	s.Certificate = slices.Clone(s.Certificate)
 	s.Receipt.Accepted = list(s.Receipt.Accepted)
 	s.Receipt.Refused = list(s.Receipt.Refused)
 	s.Receipt.Attempts = list(s.Receipt.Attempts)

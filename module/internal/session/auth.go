@@ -92,7 +92,7 @@ func (s *Session) usable(cred *Credentials) ([]mechanism, error) {
 		switch {
 		case i < 0 || !slices.Contains(s.ext["AUTH"], known[i].name) || !s.has(known[i].needs, cred):
 		case known[i].reveals && !s.mayReveal():
-			why = errors.New("a password is not sent in the clear to another machine")
+			why = errors.New("no password or token is sent in the clear to another machine")
 		default:
 			usable = append(usable, known[i])
 		}
@@ -157,8 +157,9 @@ func (s *Session) auth(ctx context.Context, cred *Credentials) error {
 	case !cred.sendable():
 		return &Error{Stage: StageAuth, Kind: KindAuth, Err: errors.New("a control character in the user name, password or token")}
 	}
-	s.w.secrets = [][]byte{[]byte(cred.Password), []byte(cred.Token)}
-	defer s.forget()
+	s.w.secrets.add(cred.Password)
+	s.w.secrets.add(cred.Token)
+	defer s.w.secrets.forget()
 
 	var last *Error
 	for len(usable) > 0 {
@@ -200,14 +201,6 @@ func (c *Credentials) sendable() bool {
 		(c.Token == "" || !strings.ContainsFunc(c.Token, control) && !strings.ContainsFunc(c.User, control))
 }
 
-// forget overwrites what auth has noted of the secrets.
-func (s *Session) forget() {
-	for _, secret := range s.w.secrets {
-		clear(secret)
-	}
-	s.w.secrets = nil
-}
-
 // authenticate plays one mechanism to its end (RFC 4954 §4) and returns the
 // reply that ended it, 2xx for success.
 func (s *Session) authenticate(ctx context.Context, client sasl.Client) (Reply, error) {
@@ -219,10 +212,11 @@ func (s *Session) authenticate(ctx context.Context, client sasl.Client) (Reply, 
 	ready := response != nil // response waits to be sent as an answer
 	if ready && len(line)+len(" ")+base64.StdEncoding.EncodedLen(len(response)) <= maxCommand {
 		text := s.encode(response)
-		if len(text) == 0 {
-			text = []byte("=")
-		}
 		line, shown, ready = slices.Concat(line, []byte(" "), text), shown+" ***", false
+		clear(text)
+		if len(text) == 0 {
+			line = append(line, '=')
+		}
 	}
 	for {
 		reply, err := s.hidden(ctx, StageAuth, s.limits.Command, line, shown)
@@ -249,7 +243,7 @@ func (s *Session) authenticate(ctx context.Context, client sasl.Client) (Reply, 
 				return s.giveUp(ctx, err)
 			}
 		}
-		line, shown, ready = slices.Clone(s.encode(response)), "***", false
+		line, shown, ready = s.encode(response), "***", false
 	}
 }
 
@@ -274,10 +268,11 @@ func (s *Session) giveUp(ctx context.Context, why error) (Reply, error) {
 	if err != nil {
 		return reply, err
 	}
-	if reply.class() < 4 {
-		return reply, s.refused(StageAuth, reply)
+	e := s.refused(StageAuth, reply)
+	if reply.class() >= 4 {
+		e.Err = why
 	}
-	return reply, &Error{Stage: StageAuth, Kind: KindAuth, Reply: reply, Err: why}
+	return reply, e
 }
 
 // encode makes a response fit for the wire, overwrites it, and sees to it that
@@ -286,6 +281,6 @@ func (s *Session) encode(response []byte) []byte {
 	text := make([]byte, base64.StdEncoding.EncodedLen(len(response)))
 	base64.StdEncoding.Encode(text, response)
 	clear(response)
-	s.w.secrets = append(s.w.secrets, text)
+	s.w.secrets.addEncoded(text)
 	return text
 }

@@ -48,6 +48,7 @@ func TestAuth(t *testing.T) {
 		{"too many questions", "AUTH LOGIN", login + "S: 334 " + b64("Shoe size:") + "\nC: *\nS: 501 cancelled\n", nil, KindAuth, "501 cancelled"},
 		{"a question to PLAIN", "AUTH PLAIN", plain + "S: 334\nC: *\nS: 501 cancelled\n", nil, KindAuth, "501 cancelled"},
 		{"a challenge that isn't base64", "AUTH LOGIN", "C: AUTH LOGIN\nS: 334 Username:\nC: *\nS: 501 cancelled\n", nil, KindAuth, "501 cancelled"},
+		{"421 to *", "AUTH LOGIN", "C: AUTH LOGIN\nS: 334 Username:\nC: *\nS: 421 enough\n", nil, KindTemporary, "421 enough"},
 		{"success to *", "AUTH LOGIN", "C: AUTH LOGIN\nS: 334 Username:\nC: *\n" + ok, nil, KindProtocol, "235 2.7.0 welcome"},
 		{"354 in AUTH", "AUTH PLAIN", plain + "S: 354 what\n", nil, KindProtocol, "354 what"},
 		{"echoed", "AUTH PLAIN", plain + "S: 500 what is AUTH PLAIN " + b64("\x00user\x00geheim!") + " (geheim!)\n", nil, KindAuth, "500 what is AUTH PLAIN *** (***)"},

@@ -332,7 +332,7 @@ func TestEchoedSecrets(t *testing.T) {
 			if shown := strings.Join(tr.lines, "\n"); !strings.Contains(shown, "AUTH XOAUTH2 ***") {
 				t.Errorf("%q", shown)
 			}
-			if len(s.w.secrets) != 0 {
+			if len(s.w.secrets.whole)+len(s.w.secrets.pieces) != 0 {
 				t.Error("secrets are kept")
 			}
 		})

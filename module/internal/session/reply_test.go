@@ -3,7 +3,6 @@
 package session
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"strings"
@@ -141,19 +140,5 @@ func TestParseExtensions(t *testing.T) {
 				t.Errorf("%v", e)
 			}
 		})
-	}
-}
-
-func TestBlot(t *testing.T) {
-	w := wire{secrets: [][]byte{nil, []byte("535"), []byte("geheim"), []byte("AGdlaGVpbQ==")}}
-	for _, test := range []struct{ in, want string }{
-		{"500 unknown: AUTH PLAIN AGdlaGVpbQ==", "500 unknown: AUTH PLAIN ***"},
-		{"535 geheim is wrong, geheim", "535 *** is wrong, ***"},
-		{"535", "535"},
-	} {
-		in := []byte(test.in)
-		if got := w.blot(in); string(got) != test.want || !bytes.Equal(in, []byte(test.in)) {
-			t.Errorf("%q: %q, want %q", test.in, got, test.want)
-		}
 	}
 }

@@ -22,7 +22,7 @@ type wire struct {
 	r       *bufio.Reader
 	block   time.Duration // for each write
 	trace   func(client bool, line string)
-	secrets [][]byte // blotted out of what the server says, for as long as AUTH goes on
+	secrets secrets // blotted out of what the server says
 }
 
 // use makes conn the connection to read and write. Whatever was read from the
@@ -73,7 +73,7 @@ func (w *wire) reply(limit time.Duration) (Reply, error) {
 			reply.challenge += printable(challenge[1:])
 			line = []byte("334" + string(challenge[:1]) + "***")
 		}
-		line = w.blot(line)
+		line = w.secrets.blot(line)
 		w.note(false, printable(line))
 		last, err := reply.add(line)
 		if err != nil {
@@ -83,22 +83,6 @@ func (w *wire) reply(limit time.Duration) (Reply, error) {
 			return reply, nil
 		}
 	}
-}
-
-// blot replaces secrets that a server repeats to us, as some do with a command
-// that they don't understand. Shorter ones than four bytes stay: they occur by
-// chance, and the gaps would give them away.
-func (w *wire) blot(line []byte) []byte {
-	if len(line) < 4 {
-		return line
-	}
-	text := line[4:]
-	for _, secret := range w.secrets {
-		if len(secret) >= 4 {
-			text = bytes.ReplaceAll(text, secret, []byte("***"))
-		}
-	}
-	return append(line[:4:4], text...)
 }
 
 // note shows a line to whoever wants to see the dialogue.

@@ -56,16 +56,16 @@ func (m *module) define(env emacs.Environment) {
 		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\" and \"memory\", absolute file names, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
 		m.open)
 	defineJSON(env, "submission-module-submit",
-		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\".  Return its id.\n\n(fn JSON)",
+		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\", and maybe\n\"not-before\" and \"draft\".  Return its id.\n\n(fn JSON)",
 		m.submit)
 	defineJSON(env, "submission-module-answer",
 		"Answer the question number \"ask\" with \"secret\" or \"tunnel\".\nReturn nil.\n\n(fn JSON)",
 		m.answer)
 	defineJSON(env, "submission-module-settle",
-		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled.\nReturn nil.\n\n(fn JSON)",
+		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled,\nwith a line in the file \"log\" unless that is empty.  Return nil.\n\n(fn JSON)",
 		m.settle)
 	defineJSON(env, "submission-module-act",
-		"Do \"action\" with the message \"id\" of the outbox \"directory\".\nThe actions are cancel, hold, send and arrived.  Return nil; an error\nsays why nothing could be done.\n\n(fn JSON)",
+		"Do \"action\" with the message \"id\" of the outbox \"directory\".\nThe actions are cancel, hold, send and arrived, and settings, which gives\nit other \"settings\".  Return nil; an error says why nothing could be done.\n\n(fn JSON)",
 		m.act)
 	defineJSON(env, "submission-module-remember",
 		"Remember \"lesson\", which an event of the outbox \"directory\" has brought.\nReturn nil.\n\n(fn JSON)",
@@ -76,6 +76,9 @@ func (m *module) define(env emacs.Environment) {
 	defineJSON(env, "submission-module-send-all",
 		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
 		m.sendAll)
+	defineJSON(env, "submission-module-take-over",
+		"Do what submission-module-send-all does, in the background.\nAn event tells the ids.  Return nil.\n\n(fn JSON)",
+		m.takeOver)
 	defineDiagnose(env)
 }
 
@@ -183,17 +186,9 @@ func (m *module) message(arg []byte) (*job.Dispatcher, string, error) {
 }
 
 func (m *module) settle(arg []byte) (string, error) {
-	office, id, err := m.message(arg)
-	if err != nil {
-		return "", err
-	}
-	return "", asLisp(office.Settle(id))
-}
-
-func (m *module) act(arg []byte) (string, error) {
 	var a struct {
 		message
-		Action job.Action `json:"action"`
+		Log string `json:"log"`
 	}
 	if err := json.Unmarshal(arg, &a); err != nil {
 		return "", err
@@ -201,6 +196,25 @@ func (m *module) act(arg []byte) (string, error) {
 	office, err := m.office(a.Directory)
 	if err != nil {
 		return "", err
+	}
+	return "", asLisp(office.Settle(a.ID, a.Log))
+}
+
+func (m *module) act(arg []byte) (string, error) {
+	var a struct {
+		message
+		Action   job.Action      `json:"action"`
+		Settings json.RawMessage `json:"settings"`
+	}
+	if err := json.Unmarshal(arg, &a); err != nil {
+		return "", err
+	}
+	office, err := m.office(a.Directory)
+	if err != nil {
+		return "", err
+	}
+	if a.Action == "settings" {
+		return "", asLisp(office.Change(a.ID, a.Settings))
 	}
 	return "", asLisp(office.Act(a.ID, a.Action))
 }
@@ -212,6 +226,14 @@ func (m *module) sendAll(arg []byte) (string, error) {
 	}
 	ids, err := json.Marshal(append([]string{}, office.SendAll()...))
 	return string(ids), err
+}
+
+func (m *module) takeOver(arg []byte) (string, error) {
+	office, _, err := m.message(arg)
+	if err == nil {
+		office.TakeOver()
+	}
+	return "", err
 }
 
 func (m *module) remember(arg []byte) (string, error) {

@@ -72,6 +72,12 @@ type Network struct {
 	Network string `json:"network"`
 }
 
+// Taken tells that the outbox was gone through, and which messages this Emacs
+// now sends.
+type Taken struct {
+	IDs []string `json:"ids"`
+}
+
 // Warning tells of trouble that stops no mail.
 type Warning struct {
 	Text string `json:"text"`
@@ -96,6 +102,7 @@ func (Line) name() string     { return "line" }
 func (Ask) name() string      { return "ask" }
 func (Learned) name() string  { return "learned" }
 func (Network) name() string  { return "network" }
+func (Taken) name() string    { return "taken" }
 func (Warning) name() string  { return "warning" }
 func (Bug) name() string      { return "error" }
 func (Closed) name() string   { return "closed" }

@@ -4,6 +4,7 @@ package job
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -61,6 +62,29 @@ func (d *Dispatcher) Act(id string, action Action) error {
 		}
 	default:
 		err = fmt.Errorf("no such action as %q", action)
+	}
+	state := entry.State()
+	entry.Release()
+	if err == nil {
+		d.tell(state)
+	}
+	return err
+}
+
+// Change gives a message that rests the settings of another account. Its status
+// stays. The error is that of Act.
+func (d *Dispatcher) Change(id string, settings json.RawMessage) error {
+	if _, err := parseSettings(settings); err != nil {
+		return err
+	}
+	entry, err := d.box.Claim(id)
+	if err != nil {
+		return err
+	}
+	if entry.State().Status.Final() {
+		err = fmt.Errorf("%w: it is %s", outbox.ErrMove, entry.State().Status)
+	} else {
+		err = entry.Update(func(s *outbox.State) { s.Settings = settings })
 	}
 	state := entry.State()
 	entry.Release()

@@ -90,6 +90,7 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 			Envelope: outbox.Envelope{From: r.Envelope.From, To: r.Envelope.To},
 			Settings: r.Settings,
 			NextTry:  r.NotBefore,
+			Keep:     r.Draft,
 		})
 		if err != nil {
 			return
@@ -118,8 +119,10 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 }
 
 // Settle is what Emacs says when it is done with a message that has ended:
-// what was accepted or cancelled leaves the outbox.
-func (d *Dispatcher) Settle(id string) error {
+// what was accepted or cancelled leaves the outbox, with a line for it in the
+// file log, unless that is "". A log that can't be written is told, and keeps
+// nothing.
+func (d *Dispatcher) Settle(id, log string) error {
 	entry, err := d.box.Claim(id)
 	if errors.Is(err, outbox.ErrGone) {
 		return nil
@@ -129,6 +132,9 @@ func (d *Dispatcher) Settle(id string) error {
 	}
 	switch entry.State().Status {
 	case outbox.Accepted, outbox.Cancelled:
+		if err := writeLog(log, entry.State(), time.Now()); err != nil {
+			d.send(event.Warning{Text: err.Error()})
+		}
 		return entry.Remove()
 	}
 	entry.Release()

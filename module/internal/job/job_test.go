@@ -244,7 +244,7 @@ func TestCancelWhatWaitsBehindAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.wait(second, outbox.Cancelled)
-	if err := o.Settle(second); err != nil {
+	if err := o.Settle(second, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Act(second, Send); err == nil {

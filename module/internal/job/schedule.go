@@ -161,6 +161,17 @@ func (d *Dispatcher) SendAll() []string {
 	return ids
 }
 
+// TakeOver does what SendAll does without keeping Emacs, which is told of the
+// ids in the end.
+func (d *Dispatcher) TakeOver() {
+	go func() {
+		taken := event.Taken{IDs: []string{}}
+		defer func() { d.send(taken) }()
+		defer d.guard("taking over the outbox")
+		taken.IDs = append(taken.IDs, d.SendAll()...)
+	}()
+}
+
 // take claims a message and starts to send it, if it is there to be sent.
 func (d *Dispatcher) take(id string) bool {
 	entry, err := d.box.Claim(id)

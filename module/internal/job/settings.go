@@ -35,6 +35,7 @@ type Settings struct {
 	RequireTLS         bool             `json:"require-tls"`
 	Transcript         bool             `json:"transcript"`
 	RetryMinutes       []float64        `json:"retry-minutes"`
+	RefreshDate        bool             `json:"refresh-date"` // a message that is sent late gets a new Date
 	Timeouts           Timeouts         `json:"timeouts"`
 }
 
@@ -86,14 +87,16 @@ type Envelope struct {
 }
 
 // Request is what Lisp submits: a message file in the outbox directory, which
-// becomes ours, its envelope and settings, the secret if there is one, and the
-// time before which it is not to be sent, if it is not to be sent now.
+// becomes ours, its envelope and settings, the secret if there is one, the time
+// before which it is not to be sent, if it is not to be sent now, and another
+// file there, "" for none, to be kept beside the message.
 type Request struct {
 	File      string          `json:"file"`
 	Envelope  Envelope        `json:"envelope"`
 	Settings  json.RawMessage `json:"settings"`
 	Secret    *Secret         `json:"secret"`
 	NotBefore *time.Time      `json:"not-before"`
+	Draft     string          `json:"draft"`
 }
 
 func parseSettings(raw json.RawMessage) (Settings, error) {

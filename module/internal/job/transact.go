@@ -49,6 +49,11 @@ func goesOn(e *session.Error) bool {
 }
 
 func (a *account) send(t *task, l *link) (session.Result, error) {
+	if a.set.RefreshDate {
+		if err := t.entry.Redate(time.Now()); err != nil {
+			a.d.send(event.Warning{Text: err.Error()}) // the old date does no harm
+		}
+	}
 	body, err := t.entry.Message()
 	if err != nil {
 		return session.Result{}, err
@@ -68,7 +73,28 @@ func (a *account) send(t *task, l *link) (session.Result, error) {
 		return session.Result{}, err
 	}
 	envelope.Progress = a.d.progress(state.ID, envelope.Size)
-	return l.session.Send(t.ctx, envelope, body, func(session.Result) error { return t.entry.MarkDot() })
+	return l.session.Send(t.ctx, envelope, a.marking(t, body), func(session.Result) error { return t.entry.MarkDot() })
+}
+
+// marking returns body, or what also notes that a server has asked for it: the
+// bytes that it may have got stay what they are.
+func (a *account) marking(t *task, body io.Reader) io.Reader {
+	if !a.set.RefreshDate {
+		return body
+	}
+	return &marked{body, t.entry.MarkData}
+}
+
+type marked struct {
+	io.Reader
+	mark func() error
+}
+
+func (m *marked) Read(p []byte) (int, error) {
+	if err := m.mark(); err != nil {
+		return 0, err
+	}
+	return m.Reader.Read(p)
 }
 
 // progress returns a function that tells Emacs how many bytes were sent, not

@@ -140,7 +140,7 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 	if remembered != nil && len(outcomes) > 0 {
 		outcomes = outcomes[1:] // what follows was tried from the top
 	}
-	a.learn(t, w, r.address, steps, outcomes)
+	a.learn(t, w, steps, outcomes)
 	return s, r, err
 }
 

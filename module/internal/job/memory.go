@@ -30,25 +30,31 @@ func (a *account) recall(w way, steps []fallback.Step) *fallback.Step {
 	if !ok || !a.set.remembers() || a.d.memory == nil {
 		return nil
 	}
-	network := family.Network(straight.here.Of("any")[0])
-	step, err := a.d.memory.Recall(a.set.Host, network, steps, time.Now())
+	step, err := a.d.memory.Recall(a.set.Host, straight.network(steps), steps, time.Now())
 	if err != nil {
 		a.d.send(event.Warning{Text: err.Error()})
 	}
 	return step
 }
 
-// learn draws the lesson of a walk along steps that ended at address. With
-// "ask" a new lesson goes to Emacs, which comes back with Remember if the
-// person agrees.
-func (a *account) learn(t *task, w way, address netip.Addr, steps []fallback.Step, outcomes []fallback.Outcome) {
+// network names the network one is on as seen on the way to the first step.
+// That is what is asked before a walk and after it, wherever it ended: the
+// gateways of the two families have different names.
+func (w direct) network(steps []fallback.Step) string {
+	return family.Network(w.here.Of(string(steps[0].Family))[0])
+}
+
+// learn draws the lesson of a walk along steps. With "ask" a new lesson goes to
+// Emacs, which comes back with Remember if the person agrees.
+func (a *account) learn(t *task, w way, steps []fallback.Step, outcomes []fallback.Outcome) {
 	lesson := fallback.Learn(steps, outcomes)
-	if _, ok := w.(direct); !ok || !a.set.remembers() || a.d.memory == nil || lesson == (fallback.Lesson{}) {
+	straight, ok := w.(direct)
+	if !ok || !a.set.remembers() || a.d.memory == nil || lesson == (fallback.Lesson{}) {
 		return
 	}
 	l := Lesson{
 		Host:    a.set.Host,
-		Network: networkTo(here, steps),
+		Network: straight.network(steps),
 		Steps:   steps,
 		Lesson:  lesson,
 	}

@@ -4,6 +4,7 @@ package job
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -114,11 +115,18 @@ func (d *Dispatcher) watchNetwork(ctx context.Context) {
 }
 
 // networkNow names the network one is on, by the way that leads to the world.
+// Right after a change nothing was sent through the gateway yet, so it has no
+// name; then one's own address stands for the network. It is "" where no way
+// leads to the world.
 func networkNow() string {
 	// Addresses for documentation (RFC 5737, RFC 3849); no packet is sent.
 	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
 		if n := family.Network(netip.MustParseAddr(a)); n != "" {
 			return n
+		}
+		if conn, err := net.Dial("udp", net.JoinHostPort(a, "9")); err == nil {
+			defer conn.Close()
+			return conn.LocalAddr().(*net.UDPAddr).IP.String()
 		}
 	}
 	return ""

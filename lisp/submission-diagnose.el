@@ -50,6 +50,8 @@ Each is called with one argument, the buffer of the diagnosis;
   "The summary of the rows, as it is now.")
 (defvar-local submission-diagnose--complaints nil
   "What was not understood in the list, a list of strings.")
+(defvar-local submission-diagnose--cells nil
+  "Hash table of rows and their cells, so as to make them once.")
 (defvar-local submission-diagnose--timer nil
   "The timer that shows the table again, or nil.")
 
@@ -76,7 +78,7 @@ in which the answers show as they come."
                    (append servers nil)
                  (split-string servers "\n")))
         (buffer (get-buffer-create "*submission-diagnose*")))
-    (when (buffer-local-value 'submission-diagnose--id buffer)
+    (when (rassq buffer submission-diagnose--buffers)
       (setq buffer (generate-new-buffer "*submission-diagnose*")))
     (with-current-buffer buffer
       (submission-diagnose-mode)
@@ -106,14 +108,16 @@ in which the answers show as they come."
 (defun submission-diagnose-again ()
   "Diagnose the servers of this buffer again."
   (interactive nil submission-diagnose-mode)
-  (when submission-diagnose--id
+  (when (rassq (current-buffer) submission-diagnose--buffers)
     (user-error "This diagnosis is still under way; cancel it with `k'"))
   (submission-loader-ensure)
   (let ((settings (submission-settings-connection))
         (process (submission-channel-pipe #'submission-diagnose--sentinel))
         (ok nil))
     (unwind-protect
-        (setq submission-diagnose--rows nil
+        (setq submission-diagnose--cells
+              (make-hash-table :test #'eq :weakness 'key)
+              submission-diagnose--rows nil
               submission-diagnose--summary nil
               submission-diagnose--complaints nil
               submission-diagnose--process process
@@ -128,6 +132,8 @@ in which the answers show as they come."
   (process-put submission-diagnose--process 'buffer (current-buffer))
   (push (cons submission-diagnose--id (current-buffer))
         submission-diagnose--buffers)
+  (let ((inhibit-read-only t))
+    (erase-buffer))
   (submission-diagnose--show))
 
 (defun submission-diagnose-cancel ()
@@ -162,12 +168,12 @@ list: `:line' (counted from 1), `:host', `:way' (\"\", \"ssl\" or
 `:words' (whether it offers submission as RFC 6409 asks, and why),
 `:seconds' and `:steps', a list of one plist for each port and family:
 `:family' (\"ipv6\", \"ipv4\" or \"any\"), `:port', `:state' (\"waiting\",
-\"done\", \"skipped\" or \"cancelled\"), `:outcome' and `:case' (as in a
-receipt, but a string, and 0 for no case), `:address', `:detail',
-`:seconds', and what was seen of a server: `:greeting', `:name',
-`:starttls', `:tls', `:certificate' (what is wrong with it),
-`:auth-clear', `:auth-secure', `:size', `:mail' (the code of the answer
-to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
+\"done\", \"skipped\" or \"cancelled\"), `:outcome' (as in a receipt, but a
+string), `:case', `:address', `:detail', `:seconds', and what was seen
+of a server: `:greeting', `:name', `:starttls', `:tls', `:certificate'
+\(what is wrong with it), `:auth-clear', `:auth-secure', `:size',
+`:mail' (the code of the answer to MAIL), `:mail-reply' and `:problem'.
+What is not there is nil.
 `:summary' is a plist of `:lines', `:local', `:repeats', `:servers',
 `:kinds' and `:cases'; the last two are lists of plists of `:name' and
 `:count'.
@@ -203,22 +209,21 @@ to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
 
 (defun submission-diagnose--end ()
   "Note that the diagnosis in this buffer has ended."
-  (setq submission-diagnose--buffers
-        (assoc-delete-all submission-diagnose--id
-                          submission-diagnose--buffers)
-        submission-diagnose--id nil)
+  (setq submission-diagnose--id nil)
   (delete-process submission-diagnose--process)
   (submission-channel-later #'submission-diagnose--finish (current-buffer)))
 
 (defun submission-diagnose--finish (buffer)
-  "Show the diagnosis in BUFFER, which has ended, and run the hook."
+  "Show the diagnosis in BUFFER, which has ended, and then run the hook."
   (when (buffer-live-p buffer)
     (with-current-buffer buffer
-      (submission-diagnose--show)
-      (run-hook-wrapped 'submission-diagnose-finished-functions
-                        (lambda (function)
-                          (submission-channel-call function buffer)
-                          nil)))))
+      (if (not (submission-diagnose--show))
+          (run-at-time 0.02 nil #'submission-diagnose--finish buffer)
+        (submission-diagnose--forget)
+        (run-hook-wrapped 'submission-diagnose-finished-functions
+                          (lambda (function)
+                            (submission-channel-call function buffer)
+                            nil))))))
 
 (defun submission-diagnose--sentinel (process _change)
   "Note that no more events will come from PROCESS, if it has ended."
@@ -236,33 +241,29 @@ to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
 
 ;;;; What the table says
 
-(defun submission-diagnose--step (row family port)
-  "Return the step of ROW over FAMILY to PORT, or nil."
-  (cl-find-if (lambda (step)
-                (and (equal (plist-get step :family) family)
-                     (eql (plist-get step :port) port)))
-              (plist-get row :steps)))
-
-(defun submission-diagnose--outcome (row family port)
-  "Return in a word or two how the step of ROW over FAMILY to PORT ended."
-  (let* ((step (submission-diagnose--step row family port))
+(defun submission-diagnose--outcome (row place)
+  "Return in a word or two how the step of ROW at PLACE ended."
+  (let* ((step (nth place (plist-get row :steps)))
          (state (plist-get step :state))
-         (case (or (plist-get step :case) 0)))
+         (case (plist-get step :case)))
     (cond ((null step)
            (if (equal (plist-get row :state) "done") "" (plist-get row :state)))
           ((equal state "skipped") "")
           ((not (equal state "done")) state)
-          ((zerop case) (plist-get step :outcome))
-          (t (format "%d %s" case (plist-get step :outcome))))))
+          (case (format "%d %s" case (plist-get step :outcome)))
+          (t (plist-get step :outcome)))))
 
 (defun submission-diagnose--seen (row)
-  "Return the step of ROW whose server is shown, or nil if none answered."
-  (cl-find-if (lambda (step)
-                (not (string-empty-p (or (plist-get step :greeting) ""))))
-              (mapcar (pcase-lambda (`(,family . ,port))
-                        (submission-diagnose--step row family port))
-                      '(("ipv4" . 587) ("ipv6" . 587) ("any" . 465)
-                        ("ipv4" . 25) ("ipv6" . 25)))))
+  "Return the step of ROW whose server is shown, or nil if none answered.
+Port 587 comes before 465 and 25, and IPv4 before IPv6."
+  (let ((steps (plist-get row :steps))
+        (places '(1 0 4 3 2))
+        (seen nil))
+    (while (and places (not seen))
+      (let ((step (nth (pop places) steps)))
+        (when (plist-get step :greeting)
+          (setq seen step))))
+    seen))
 
 (defun submission-diagnose--starttls (step)
   "Return whether STEP found STARTTLS, and how good the certificate is."
@@ -280,12 +281,11 @@ to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
 
 (defun submission-diagnose--refusal (row)
   "Return whether port 587 of ROW refuses mail without AUTH."
-  (let ((answers (mapcar (lambda (family)
-                           (let ((step (submission-diagnose--step
-                                        row family 587)))
+  (let ((answers (mapcar (lambda (place)
+                           (let ((step (nth place (plist-get row :steps))))
                              (cons (/ (or (plist-get step :mail) 0) 100)
                                    (plist-get step :mail-reply))))
-                         '("ipv4" "ipv6"))))
+                         '(1 0))))
     (cond ((assq 2 answers) "no, or this network is authorised")
           ((assq 5 answers) "yes")
           ((assq 4 answers) (concat "not known: " (cdr (assq 4 answers))))
@@ -305,42 +305,41 @@ to MAIL, 0 if that was not asked), `:mail-reply' and `:problem'.
           ((not (zerop repeat)) (format "repeats line %d" repeat))
           (t ""))))
 
+(defun submission-diagnose--names (names)
+  "Return NAMES, a list of strings, as one."
+  (mapconcat #'identity names " "))
+
 (defconst submission-diagnose--columns
-  `(("Server" 28 ,#'submission-diagnose--server)
-    ("Kind" 10 ,(lambda (row) (plist-get row :kind)))
-    ("Set aside" 10 ,#'submission-diagnose--aside)
-    ("587 IPv6" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv6" 587)))
-    ("587 IPv4" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv4" 587)))
-    ("25 IPv6" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv6" 25)))
-    ("25 IPv4" 11 ,(lambda (row) (submission-diagnose--outcome row "ipv4" 25)))
-    ("465" 11 ,(lambda (row) (submission-diagnose--outcome row "any" 465)))
-    ("Refuses mail without AUTH" 12 ,#'submission-diagnose--refusal)
-    ("STARTTLS" 21
-     ,(lambda (row)
-        (submission-diagnose--starttls (submission-diagnose--seen row))))
-    ("AUTH before TLS" 15
-     ,(lambda (row)
-        (string-join (plist-get (submission-diagnose--seen row) :auth-clear)
-                     " ")))
-    ("AUTH under TLS" 20
-     ,(lambda (row)
-        (string-join (plist-get (submission-diagnose--seen row) :auth-secure)
-                     " ")))
-    ("SIZE" 10
-     ,(lambda (row) (or (plist-get (submission-diagnose--seen row) :size) "")))
-    ("EHLO name" 24
-     ,(lambda (row) (or (plist-get (submission-diagnose--seen row) :name) "")))
-    ("Seconds" 8 ,(lambda (row) (format "%.2f" (plist-get row :seconds))))
-    ("Greeting" 0
-     ,(lambda (row)
-        (or (plist-get (submission-diagnose--seen row) :greeting) ""))))
-  "The columns of the table: name, width, and a function of the row.")
+  '(("Server" . 28) ("Kind" . 10) ("Set aside" . 10)
+    ("587 IPv6" . 11) ("587 IPv4" . 11) ("25 IPv6" . 11) ("25 IPv4" . 11)
+    ("465" . 11) ("Refuses mail without AUTH" . 12) ("STARTTLS" . 21)
+    ("AUTH before TLS" . 15) ("AUTH under TLS" . 20) ("SIZE" . 10)
+    ("EHLO name" . 24) ("Seconds" . 8) ("Greeting" . 0))
+  "The names of the columns and how wide they are in the buffer.")
 
 (defun submission-diagnose--cells (row)
-  "Return the cells of ROW, strings on one line."
-  (mapcar (lambda (column)
-            (replace-regexp-in-string "[\n\t]+" " " (funcall (nth 2 column) row)))
-          submission-diagnose--columns))
+  "Return what is in the columns for ROW, a vector of strings."
+  (or (gethash row submission-diagnose--cells)
+      (let ((seen (submission-diagnose--seen row)))
+        (puthash
+         row
+         (vector (submission-diagnose--server row)
+                 (plist-get row :kind)
+                 (submission-diagnose--aside row)
+                 (submission-diagnose--outcome row 0)
+                 (submission-diagnose--outcome row 1)
+                 (submission-diagnose--outcome row 2)
+                 (submission-diagnose--outcome row 3)
+                 (submission-diagnose--outcome row 4)
+                 (submission-diagnose--refusal row)
+                 (submission-diagnose--starttls seen)
+                 (submission-diagnose--names (plist-get seen :auth-clear))
+                 (submission-diagnose--names (plist-get seen :auth-secure))
+                 (or (plist-get seen :size) "")
+                 (or (plist-get seen :name) "")
+                 (format "%.2f" (plist-get row :seconds))
+                 (or (plist-get seen :greeting) ""))
+         submission-diagnose--cells))))
 
 (defun submission-diagnose--words (row)
   "Return a sentence on ROW and submission."
@@ -375,7 +374,7 @@ else 465 or 25.
   :group 'submission
   (setq tabulated-list-format
         (vconcat (mapcar (lambda (column)
-                           (list (car column) (cadr column) t))
+                           (list (car column) (cdr column) t))
                          submission-diagnose--columns))
         tabulated-list-padding 1
         tabulated-list-entries #'submission-diagnose--entries
@@ -384,20 +383,18 @@ else 465 or 25.
   (tabulated-list-init-header))
 
 (defun submission-diagnose--forget ()
-  "Cancel the diagnosis of this buffer, which is about to go."
+  "End the diagnosis of this buffer: all is shown, or it is killed."
   (when submission-diagnose--timer
-    (cancel-timer submission-diagnose--timer))
-  (when submission-diagnose--id
-    (submission-diagnose-cancel)
-    (setq submission-diagnose--buffers
-          (assoc-delete-all submission-diagnose--id
-                            submission-diagnose--buffers))))
+    (cancel-timer submission-diagnose--timer)
+    (setq submission-diagnose--timer nil))
+  (submission-diagnose-cancel)
+  (setq submission-diagnose--buffers
+        (rassq-delete-all (current-buffer) submission-diagnose--buffers)))
 
 (defun submission-diagnose--entries ()
   "Return the table, for `tabulated-list-entries'."
   (mapcar (lambda (row)
-            (list (plist-get row :line)
-                  (vconcat (submission-diagnose--cells row))))
+            (list (plist-get row :line) (submission-diagnose--cells row)))
           (submission-diagnose--all-rows)))
 
 (defun submission-diagnose--show-soon ()
@@ -411,10 +408,12 @@ else 465 or 25.
   "Show the table in BUFFER, if there still is one."
   (when (buffer-live-p buffer)
     (with-current-buffer buffer
-      (submission-diagnose--show))))
+      (unless (submission-diagnose--show)
+        (submission-diagnose--show-soon)))))
 
 (defun submission-diagnose--show ()
-  "Show the table and the summary in this buffer, point staying in its line."
+  "Show the table and the summary in this buffer, point staying in its line.
+Return nil if that would take too long; then a part of it is shown."
   (when submission-diagnose--timer
     (cancel-timer submission-diagnose--timer)
     (setq submission-diagnose--timer nil))
@@ -424,14 +423,44 @@ else 465 or 25.
                                 (line-number-at-pos (window-start window))))
                         (get-buffer-window-list nil nil t)))
         (line (line-number-at-pos))
-        (column (current-column)))
-    (tabulated-list-print)
+        (column (current-column))
+        (complete (submission-diagnose--print)))
     (submission-diagnose--insert-summary)
     (pcase-dolist (`(,window ,point ,start) places)
       (set-window-point window (submission-diagnose--line point))
       (set-window-start window (submission-diagnose--line start) t))
     (goto-char (submission-diagnose--line line))
-    (move-to-column column)))
+    (move-to-column column)
+    complete))
+
+(defun submission-diagnose--print ()
+  "Print again the rows that changed, and those that are new.
+Rows stay in their order.  What is below the table goes.  Return nil if
+the time for it was up before all was done."
+  (let* ((inhibit-read-only t)
+         (end (+ (float-time) 0.05))
+         (rows (submission-diagnose--all-rows))
+         (print (lambda (row)
+                  (tabulated-list-print-entry
+                   (plist-get row :line) (submission-diagnose--cells row))
+                  (< (float-time) end)))
+         (more t))
+    (goto-char (point-min))
+    (let ((left rows))
+      (while (tabulated-list-get-id)
+        (pop left)
+        (let ((row (alist-get (tabulated-list-get-id)
+                              submission-diagnose--rows)))
+          (if (or (not more)
+                  (eq (submission-diagnose--cells row)
+                      (tabulated-list-get-entry)))
+              (forward-line)
+            (delete-region (point) (line-beginning-position 2))
+            (setq more (funcall print row)))))
+      (delete-region (point) (point-max))
+      (while (and left more)
+        (setq more (funcall print (pop left))))
+      more)))
 
 (defun submission-diagnose--line (number)
   "Return the position of line NUMBER of this buffer."
@@ -525,8 +554,8 @@ else 465 or 25.
            (if (equal (plist-get step :state) "done")
                (plist-get step :outcome)
              (plist-get step :state)))
-   (unless (zerop (plist-get step :case))
-     (format " (case %d)" (plist-get step :case)))
+   (and (plist-get step :case)
+        (format " (case %d)" (plist-get step :case)))
    (and (equal (plist-get step :state) "done")
         (format " after %.2f seconds" (plist-get step :seconds)))
    "\n"
@@ -538,7 +567,7 @@ else 465 or 25.
      (cons "seen" (plist-get step :detail))
      (cons "greeting" (plist-get step :greeting))
      (cons "EHLO name" (plist-get step :name))
-     (and (submission-receipt-text (plist-get step :greeting))
+     (and (plist-get step :greeting)
           (cons "STARTTLS" (submission-diagnose--starttls step)))
      (cons "AUTH before TLS" (string-join (plist-get step :auth-clear) " "))
      (cons "AUTH under TLS" (string-join (plist-get step :auth-secure) " "))

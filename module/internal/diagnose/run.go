@@ -22,6 +22,13 @@ import (
 // 1024 descriptors; one that is connecting has two.
 const maxOpen = 400
 
+// What changes within flushAfter is told together, but so many rows to an event
+// that Emacs reads one without being noticed.
+const (
+	flushAfter = 50 * time.Millisecond
+	maxRows    = 5
+)
+
 // Spec is what Lisp asks for.
 type Spec struct {
 	Lines      []string `json:"lines"`
@@ -86,6 +93,8 @@ type run struct {
 	mu         sync.Mutex
 	rows       []Row
 	complaints []string
+	changed    []int // rows that are to be told
+	flushing   bool  // soon
 }
 
 // Run tries every server of the list and returns when all rows are done or
@@ -94,7 +103,7 @@ type run struct {
 func Run(ctx context.Context, id string, spec Spec, events *event.Stream) {
 	r := &run{id: id, spec: spec, events: events, slots: make(chan struct{}, maxOpen)}
 	r.guard("diagnosis", func() { r.all(ctx) })
-	r.guard("end of a diagnosis", func() { r.tell(true) })
+	r.guard("end of a diagnosis", func() { r.flush(true) })
 }
 
 // all tries every server of the list.
@@ -115,9 +124,10 @@ func (r *run) all(ctx context.Context) {
 			row.State, row.Detail = Done, fmt.Sprintf("not tried from here: %s is what %s calls so", s.Host, s.Gate)
 		}
 		row.Words = words(row)
+		r.changed = append(r.changed, len(r.rows))
 		r.rows = append(r.rows, row)
 	}
-	r.tell(false, r.rows...)
+	r.flush(false)
 
 	var all sync.WaitGroup
 	for i := range r.rows {
@@ -212,30 +222,48 @@ func (row *Row) finish(ctx context.Context) {
 	}
 }
 
-// change changes row i and tells of it.
+// change changes row i and tells of it soon.
 func (r *run) change(i int, f func(*Row)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := &r.rows[i]
 	f(row)
 	row.Words = words(*row)
-	r.tell(false, *row)
+	if !slices.Contains(r.changed, i) {
+		r.changed = append(r.changed, i)
+	}
+	if !r.flushing {
+		r.flushing = true
+		time.AfterFunc(flushAfter, func() {
+			r.guard("rows of a diagnosis", func() { r.flush(false) })
+		})
+	}
 }
 
-// tell sends rows and the summary. The caller holds r.mu or is alone.
-func (r *run) tell(finished bool, rows ...Row) {
-	copies := make([]Row, len(rows))
-	for i, row := range rows {
-		row.Steps = slices.Clone(row.Steps)
-		copies[i] = row
+// flush tells of the rows that have changed, and whether that was all; nothing
+// is told after that.
+func (r *run) flush(finished bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushing = false
+	if len(r.changed) == 0 && !finished {
+		return
 	}
-	r.events.Send(event.Diagnosis{
-		ID:         r.id,
-		Rows:       copies,
-		Summary:    Sum(r.rows),
-		Complaints: r.complaints,
-		Finished:   finished,
-	})
+	e := event.Diagnosis{ID: r.id, Summary: Sum(r.rows), Complaints: r.complaints}
+	for {
+		n := min(maxRows, len(r.changed))
+		rows := make([]Row, n)
+		for j, i := range r.changed[:n] {
+			rows[j] = r.rows[i]
+			rows[j].Steps = slices.Clone(rows[j].Steps)
+		}
+		r.changed = r.changed[n:]
+		e.Rows, e.Finished = rows, finished && len(r.changed) == 0
+		r.events.Send(e)
+		if len(r.changed) == 0 {
+			return
+		}
+	}
 }
 
 // enter waits for a free slot; false: ctx has ended.

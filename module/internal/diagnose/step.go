@@ -31,24 +31,24 @@ type Step struct {
 	Family  fallback.Family  `json:"family"`
 	Port    int              `json:"port"`
 	State   State            `json:"state"`
-	Outcome fallback.Outcome `json:"outcome"` // "" until it is done
-	Case    int              `json:"case"`    // the paper's, or 0
-	Address string           `json:"address"` // that was connected to, or decided the outcome
-	Detail  string           `json:"detail"`  // what was seen, or why it was skipped
+	Outcome fallback.Outcome `json:"outcome,omitempty"` // "" until it is done
+	Case    int              `json:"case,omitempty"`    // the paper's, or 0
+	Address string           `json:"address,omitempty"` // that was connected to, or decided the outcome
+	Detail  string           `json:"detail,omitempty"`  // what was seen, or why it was skipped
 	Seconds float64          `json:"seconds"`
 
 	// Of a server that was connected to:
-	Greeting    string   `json:"greeting"`    // with its code
-	Name        string   `json:"name"`        // in the reply to EHLO
-	STARTTLS    bool     `json:"starttls"`    // offered
-	TLS         string   `json:"tls"`         // "verified", "unverified" or ""
-	Certificate string   `json:"certificate"` // what is wrong with it
-	AuthClear   []string `json:"auth-clear"`  // mechanisms before TLS
-	AuthSecure  []string `json:"auth-secure"` // and under TLS
-	Size        string   `json:"size"`        // of a message at most, in bytes; "0" is no limit
-	Mail        int      `json:"mail"`        // the code of the answer to MAIL without AUTH; 0: not asked
-	MailReply   string   `json:"mail-reply"`
-	Problem     string   `json:"problem"` // what went wrong after the greeting
+	Greeting    string   `json:"greeting,omitempty"`    // with its code
+	Name        string   `json:"name,omitempty"`        // in the reply to EHLO
+	STARTTLS    bool     `json:"starttls,omitempty"`    // offered
+	TLS         string   `json:"tls,omitempty"`         // "verified", "unverified" or ""
+	Certificate string   `json:"certificate,omitempty"` // what is wrong with it
+	AuthClear   []string `json:"auth-clear,omitempty"`  // mechanisms before TLS
+	AuthSecure  []string `json:"auth-secure,omitempty"` // and under TLS
+	Size        string   `json:"size,omitempty"`        // of a message at most, in bytes; "0" is no limit
+	Mail        int      `json:"mail,omitempty"`        // the code of the answer to MAIL without AUTH; 0: not asked
+	MailReply   string   `json:"mail-reply,omitempty"`
+	Problem     string   `json:"problem,omitempty"` // what went wrong after the greeting
 }
 
 // try makes a step and fills it in. It returns when all has been seen, or when

@@ -15,7 +15,7 @@ type Inspection struct {
 	Clear       Offer  // before TLS; empty on a port with implicit TLS
 	Secure      Offer  // under TLS; empty without
 	TLS         string // "verified", "unverified" or, without TLS, ""
-	Certificate error  // what is wrong with the certificate; nil: nothing, or no TLS
+	Certificate error  // what is wrong with it, mostly a *CertificateError; nil: nothing, or no TLS
 	Mail        Reply  // the answer to MAIL; its code is 0 where it wasn't asked
 }
 
@@ -89,7 +89,10 @@ func (s *Session) inspect(ctx context.Context, seen *Inspection, implicit, askMa
 func (s *Session) inspectTLS(seen *Inspection) {
 	seen.TLS = s.tls
 	if conn, ok := s.w.conn.(*tls.Conn); ok && s.tls == "unverified" {
-		seen.Certificate = verify(conn.ConnectionState().PeerCertificates, serverName(s.cfg.Host), s.cfg.Roots)
+		chain := conn.ConnectionState().PeerCertificates
+		if err := verify(chain, serverName(s.cfg.Host), s.cfg.Roots); err != nil {
+			seen.Certificate = s.badCertificate(chain, err)
+		}
 	}
 }
 

@@ -101,19 +101,11 @@ func (l *lineEnds) pump(r io.Reader, write func([]byte) error) (read error, writ
 }
 
 // Measure reads a message to its end and fills in Size, EightBit and UTF8. The
-// error is the reader's.
+// size is that with every line end as CRLF, which is what SIZE means (RFC 1870).
+// The error is the reader's.
 func (e *Envelope) Measure(r io.Reader) error {
 	var l lineEnds
 	err, _ := l.pump(r, func([]byte) error { return nil })
 	e.Size, e.EightBit, e.UTF8 = l.size, l.eightBit, l.utf8
 	return err
-}
-
-// Measure reads a message to its end and tells what goes into an [Envelope]:
-// its size with every line end as CRLF, which is what SIZE means (RFC 1870),
-// and whether it holds bytes above 127. The error is the reader's.
-func Measure(r io.Reader) (size int64, eightBit bool, err error) {
-	var l lineEnds
-	err, _ = l.pump(r, func([]byte) error { return nil })
-	return l.size, l.eightBit, err
 }

@@ -4,6 +4,7 @@ package session
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -61,6 +62,19 @@ func payloads(s smtpd.Session) (list []string) {
 	return list
 }
 
+// fromB64 decodes the first response.
+func fromB64(t *testing.T, said []string) string {
+	t.Helper()
+	if len(said) == 0 || said[0] == "=" {
+		return ""
+	}
+	b, err := base64.StdEncoding.DecodeString(said[0])
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
+
 const (
 	everything = "AUTH LOGIN PLAIN CRAM-MD5 XOAUTH2 OAUTHBEARER SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-256-PLUS EXTERNAL"
 	thePass    = "geheim, größer=als"
@@ -94,23 +108,25 @@ func TestMechanisms(t *testing.T) {
 		change     func(*smtpd.Behaviour)
 		cfg        func(*Config)
 		mechanisms string // that were tried, in order
+		gs2        string // how the first response begins
 		kind       Kind
 	}{
-		{name: "the best of all", offer: everything, cred: pass, mechanisms: "SCRAM-SHA-256-PLUS"},
-		{name: "bound under TLS 1.2", offer: everything, cred: pass, change: func(b *smtpd.Behaviour) { b.TLSMax = "1.2" }, mechanisms: "SCRAM-SHA-256-PLUS"},
-		{name: "SCRAM-SHA-256", offer: "AUTH PLAIN SCRAM-SHA-256", cred: pass, mechanisms: "SCRAM-SHA-256"},
-		{name: "SCRAM-SHA-256, -PLUS not wanted", offer: everything, cred: pass, cfg: func(c *Config) { c.Mechanisms = []string{"scram-sha-256"} }, mechanisms: "SCRAM-SHA-256"},
-		{name: "SCRAM-SHA-1", offer: "AUTH PLAIN SCRAM-SHA-1", cred: pass, mechanisms: "SCRAM-SHA-1"},
-		{name: "a name to be escaped", offer: "AUTH SCRAM-SHA-256", cred: &Credentials{User: "a,b=c", Password: thePass}, mechanisms: "SCRAM-SHA-256"},
+		{name: "the best of all", offer: everything, cred: pass, mechanisms: "SCRAM-SHA-256-PLUS", gs2: "p=tls-exporter,,"},
+		{name: "bound under TLS 1.2", offer: everything, cred: pass, change: func(b *smtpd.Behaviour) { b.TLSMax = "1.2" }, mechanisms: "SCRAM-SHA-256-PLUS", gs2: "p=tls-server-end-point,,"},
+		{name: "SCRAM-SHA-256", offer: "AUTH PLAIN SCRAM-SHA-256", cred: pass, mechanisms: "SCRAM-SHA-256", gs2: "y,,n=kazu,r="},
+		{name: "SCRAM-SHA-256, -PLUS not wanted", offer: everything, cred: pass, cfg: func(c *Config) { c.Mechanisms = []string{"scram-sha-256"} }, mechanisms: "SCRAM-SHA-256", gs2: "n,,n=kazu,r="},
+		{name: "SCRAM-SHA-256, -PLUS neither wanted nor offered", offer: "AUTH SCRAM-SHA-256", cred: pass, cfg: func(c *Config) { c.Mechanisms = []string{"scram-sha-256"} }, mechanisms: "SCRAM-SHA-256", gs2: "n,,"},
+		{name: "SCRAM-SHA-1", offer: "AUTH PLAIN SCRAM-SHA-1", cred: pass, mechanisms: "SCRAM-SHA-1", gs2: "y,,"},
+		{name: "a name to be escaped", offer: "AUTH SCRAM-SHA-256", cred: &Credentials{User: "a,b=c", Password: thePass}, mechanisms: "SCRAM-SHA-256", gs2: "y,,n=a=2Cb=3Dc,r="},
 		{name: "a password that SCRAM doesn't allow", offer: "AUTH SCRAM-SHA-256 PLAIN", cred: &Credentials{User: "bell", Password: "geheim\a!"}, mechanisms: "PLAIN"},
 		{name: "a password that SCRAM doesn't allow, and nothing else", offer: "AUTH SCRAM-SHA-256", cred: &Credentials{User: "bell", Password: "geheim\a!"}, kind: KindAuth},
 		{name: "CRAM-MD5", offer: "AUTH PLAIN CRAM-MD5", cred: pass, mechanisms: "CRAM-MD5"},
 		{name: "PLAIN", offer: "AUTH LOGIN PLAIN", cred: pass, mechanisms: "PLAIN"},
 		{name: "LOGIN", offer: "AUTH LOGIN", cred: pass, mechanisms: "LOGIN"},
 		{name: "LOGIN with other prompts", offer: "AUTH LOGIN", cred: pass, change: func(b *smtpd.Behaviour) { b.LoginPrompts = []string{"User Name", "?"} }, mechanisms: "LOGIN"},
-		{name: "OAUTHBEARER", offer: everything, cred: bearer, mechanisms: "OAUTHBEARER"},
+		{name: "OAUTHBEARER", offer: everything, cred: bearer, mechanisms: "OAUTHBEARER", gs2: "n,a=kazu,\x01auth=Bearer ya29"},
 		{name: "OAUTHBEARER, a name to be escaped", offer: "AUTH OAUTHBEARER", cred: &Credentials{User: "a,b=c", Token: theToken}, mechanisms: "OAUTHBEARER"},
-		{name: "XOAUTH2", offer: "AUTH PLAIN XOAUTH2", cred: bearer, mechanisms: "XOAUTH2"},
+		{name: "XOAUTH2", offer: "AUTH PLAIN XOAUTH2", cred: bearer, mechanisms: "XOAUTH2", gs2: "user=kazu\x01auth=Bearer ya29"},
 		{name: "a long token", offer: "AUTH XOAUTH2", cred: &Credentials{User: "long", Token: strings.Repeat("x", 2500)}, mechanisms: "XOAUTH2"},
 		{name: "EXTERNAL", offer: everything, change: func(b *smtpd.Behaviour) { b.ClientCertificate = true },
 			cfg: func(c *Config) { c.ClientCertificate = &cert }, mechanisms: "EXTERNAL"},
@@ -189,6 +205,9 @@ func TestMechanisms(t *testing.T) {
 			said := payloads(seen)
 			if len(said) == 0 && len(tried) > 0 {
 				t.Errorf("the record has no responses: %q", seen.Commands())
+			}
+			if first := fromB64(t, said); test.gs2 != "" && !strings.HasPrefix(first, test.gs2) {
+				t.Errorf("began with %q, want %q", first, test.gs2)
 			}
 			noneIn(t, append(said, thePass, theToken, "something else"), strings.Join(tr.lines, "\n")+fmt.Sprint(err))
 		})

@@ -14,7 +14,7 @@ import (
 type Envelope struct {
 	From     string   // the reverse-path, "" for the null one
 	To       []string // at least one
-	Size     int64    // with line ends as CRLF (RFC 1870); 0: not known. Measure fills it in
+	Size     int64    // 0: not known. Measure fills it in
 	EightBit bool     // there are bytes above 127. Measure fills it in
 	UTF8     bool     // there are some in the header (RFC 6532). Measure fills it in
 

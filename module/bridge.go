@@ -5,6 +5,8 @@ package main
 /*
 #include <signal.h>
 #include <stddef.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 
 // The head of struct emacs_env as Emacs 28 has it: a size, a private pointer,
 // 35 functions that go-emacs knows or that we don't need, then open_channel.
@@ -40,6 +42,16 @@ static void use_signal_stacks(void) {
 			continue;
 		a.sa_flags |= SA_ONSTACK;
 		sigaction(s, &a, NULL);
+	}
+}
+
+// Emacs keeps its descriptors below what select can take; Go's start-up lifts
+// that limit for the whole process. Put it back.
+static void limit_descriptors(void) {
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur > FD_SETSIZE) {
+		l.rlim_cur = FD_SETSIZE;
+		setrlimit(RLIMIT_NOFILE, &l);
 	}
 }
 */
@@ -93,6 +105,12 @@ func checkEmacs(env emacs.Environment) error {
 		return errors.New("this module needs Emacs 28.1 or later")
 	}
 	return nil
+}
+
+// settle puts right what Go's start-up has changed in the process.
+func settle() {
+	C.limit_descriptors()
+	C.use_signal_stacks()
 }
 
 // openChannel returns the writing end of a pipe process. It is non-blocking,

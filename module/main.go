@@ -25,6 +25,7 @@ func main() {} // never runs: Emacs calls what init registers
 
 func init() {
 	emacs.Register(func(env emacs.Environment) {
+		settle()
 		if err := checkEmacs(env); err != nil {
 			signalAtLoad(env, err)
 			return

@@ -126,6 +126,7 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 	if err != nil {
 		return nil, r, err
 	}
+	a.d.lookAround() // the look-up of the name has made the gateway known
 	sequence, explicit := a.set.steps()
 	steps := w.steps(sequence, a.set.named(explicit))
 	remembered := a.recall(w, steps)

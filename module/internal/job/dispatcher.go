@@ -31,6 +31,7 @@ type Dispatcher struct {
 	tasks    map[string]*task    // the messages this Emacs is busy with, by id
 	asks     map[int]chan<- *Answer
 	lastAsk  int
+	network  string // the one this machine was on when it looked last
 }
 
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
@@ -49,6 +50,7 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Answer),
 		reminders:   make(chan time.Time),
+		network:     networkNow(),
 	}
 	if memory != "" {
 		d.memory = &fallback.Memory{File: memory}

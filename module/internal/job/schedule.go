@@ -97,21 +97,25 @@ func (d *Dispatcher) sendDue(now time.Time) {
 // waits reports whether a message in this status is tried by itself.
 func waits(s outbox.Status) bool { return s == outbox.Queued || s == outbox.Deferred }
 
-// watchNetwork tries again what is deferred whenever this machine has come to
-// another network, until ctx ends.
+// watchNetwork looks around whenever the network may have changed, until ctx
+// ends.
 func (d *Dispatcher) watchNetwork(ctx context.Context) {
 	defer d.guard("watching the network")
-	last := networkNow()
-	family.Watch(ctx, func() {
-		now := networkNow()
-		if now == last || now == "" {
-			last = now
-			return
-		}
-		last = now
+	family.Watch(ctx, d.lookAround)
+}
+
+// lookAround tries again what is deferred if this machine has come to another
+// network since it looked last.
+func (d *Dispatcher) lookAround() {
+	now := networkNow()
+	d.mu.Lock()
+	changed := now != d.network
+	d.network = now
+	d.mu.Unlock()
+	if changed && now != "" {
 		d.send(event.Network{Network: now})
 		d.sendDeferred()
-	})
+	}
 }
 
 // networkNow names the network one is on, by the way that leads to the world.

@@ -98,19 +98,29 @@ func (h *home) emacs(lisp string) outcome {
 	cmd.Stdout, cmd.Stderr = &output, &output
 	o := outcome{err: run(cmd, 3*time.Minute)}
 	o.output = output.String()
-	if f, err := os.Open(receipts); err == nil {
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, 1<<24)
-		for lines.Scan() {
-			var r receipt
-			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-				h.t.Fatalf("receipt %s: %v", lines.Text(), err)
-			}
-			o.receipts = append(o.receipts, r)
-		}
-	}
+	o.receipts = h.receipts()
 	return o
+}
+
+// receipts returns those that were written so far.
+func (h *home) receipts() []receipt {
+	h.t.Helper()
+	f, err := os.Open(h.path("receipts"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var list []receipt
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var r receipt
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			h.t.Fatalf("receipt %s: %v", lines.Text(), err)
+		}
+		list = append(list, r)
+	}
+	return list
 }
 
 // emacsProgram is the Emacs that the stories are told to.

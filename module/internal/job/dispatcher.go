@@ -31,7 +31,7 @@ type Dispatcher struct {
 	tasks    map[string]*task    // the messages this Emacs is busy with, by id
 	asks     map[int]chan<- *Answer
 	lastAsk  int
-	network  string // the one this machine was on when it looked last
+	place    place // where this machine was when it looked last
 }
 
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
@@ -50,7 +50,7 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Answer),
 		reminders:   make(chan time.Time),
-		network:     networkNow(),
+		place:       here(),
 	}
 	if memory != "" {
 		d.memory = &fallback.Memory{File: memory}

@@ -107,33 +107,44 @@ func (d *Dispatcher) watchNetwork(ctx context.Context) {
 // lookAround tries again what is deferred if this machine has come to another
 // network since it looked last.
 func (d *Dispatcher) lookAround() {
-	now := networkNow()
+	now := here()
 	d.mu.Lock()
-	changed := now != d.network
-	d.network = now
+	before := d.place
+	d.place = now
 	d.mu.Unlock()
-	if changed && now != "" {
-		d.send(event.Network{Network: now})
+	if now.address != "" && now.differs(before) {
+		d.send(event.Network{Network: now.network})
 		d.sendDeferred()
 	}
 }
 
-// networkNow names the network one is on, by the way that leads to the world.
-// Right after a change nothing was sent through the gateway yet, so it has no
-// name; then one's own address stands for the network. It is "" where no way
-// leads to the world.
-func networkNow() string {
+// place is where this machine is. Right after a change the network has no name
+// yet, as nothing was sent through its gateway.
+type place struct {
+	network string // "" if it has no name
+	address string // of this machine; "" where no way leads to the world
+}
+
+// here returns the place this machine is at, by the way that leads to the world.
+func here() place {
 	// Addresses for documentation (RFC 5737, RFC 3849); no packet is sent.
 	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
-		if n := family.Network(netip.MustParseAddr(a)); n != "" {
-			return n
-		}
 		if conn, err := net.Dial("udp", net.JoinHostPort(a, "9")); err == nil {
 			defer conn.Close()
-			return conn.LocalAddr().(*net.UDPAddr).IP.String()
+			own := conn.LocalAddr().(*net.UDPAddr).IP.String()
+			return place{network: family.Network(netip.MustParseAddr(a)), address: own}
 		}
 	}
-	return ""
+	return place{}
+}
+
+// differs reports whether p is another network than before, as far as one can
+// tell: two networks may use the same addresses, and IPv6 addresses change.
+func (p place) differs(before place) bool {
+	if before.network != "" {
+		return p.network != before.network
+	}
+	return p.address != before.address
 }
 
 // sendDeferred tries now what is deferred.

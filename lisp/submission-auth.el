@@ -15,9 +15,11 @@
 ;; account lead to one question.  An answer is saved, as auth-source
 ;; does, after a server has accepted it and not before.
 ;;
-;; An account is a plist with :hosts and :ports (lists of strings) and
-;; :user (a string or nil).  A token is what auth-source returns: a plist
-;; with :user, :secret and maybe :save-function.
+;; An account is a plist with :hosts and :ports (lists of strings), :user
+;; (a string or nil) and :mechanisms (a list of strings).  A token is what
+;; auth-source returns: a plist with :user, :secret and maybe
+;; :save-function.  Where the secret is a bearer token (OAuth 2.0) there is
+;; also :bearer, which is `only' or, if it may be a password as well, `too'.
 
 ;;; Code:
 
@@ -60,7 +62,8 @@ Then a question can't get in the way.")
                                        (plist-get settings :steps)))))
                    ((or 25 587) standard)
                    (_ (list (number-to-string port))))
-          :user (plist-get settings :user))))
+          :user (plist-get settings :user)
+          :mechanisms (plist-get settings :mechanisms))))
 
 (defun submission-auth--spec (account)
   "Return what `auth-source-search' takes to find ACCOUNT."
@@ -72,9 +75,49 @@ Then a question can't get in the way.")
 (defun submission-auth--search (account)
   "Return the token for ACCOUNT, or nil.
 A look-up that fails or is cancelled returns (:failed t)."
-  (condition-case nil
-      (car (apply #'auth-source-search (submission-auth--spec account)))
-    ((error quit) '(:failed t))))
+  (let ((found (condition-case nil
+                   (car (apply #'auth-source-search
+                               (submission-auth--spec account)))
+                 ((error quit) '(:failed t)))))
+    (or (submission-auth--call-for-token account found)
+        (submission-auth--mark-bearer account found))))
+
+(defvar submission-auth--refused nil
+  "The bearer token that the server has just refused, or nil.")
+
+(defun submission-auth--call-for-token (account found)
+  "Return what `submission-oauth2-token-function' has for ACCOUNT, or nil.
+FOUND is what auth-source has."
+  (let ((user (or (plist-get account :user) (plist-get found :user))))
+    (when (and submission-oauth2-token-function user)
+      (condition-case err
+          (let ((token (funcall submission-oauth2-token-function
+                                (car (plist-get account :hosts)) user
+                                submission-auth--refused)))
+            (and token
+                 (list :user user :bearer 'only
+                       :secret (apply-partially #'identity token))))
+        ((error quit)
+         (message "submission: no token: %s" (car err))
+         '(:failed t))))))
+
+(defun submission-auth--mark-bearer (account token)
+  "Return TOKEN with :bearer if it is for the bearer mechanisms of ACCOUNT.
+Then the secret is called for here, once."
+  (let* ((own (plist-get token :smtp-auth))
+         (mechanisms (if own
+                         (list (upcase own))
+                       (plist-get account :mechanisms)))
+         (others (cl-set-difference mechanisms '("OAUTHBEARER" "XOAUTH2")
+                                    :test #'equal))
+         (bearer (and (< (length others) (length mechanisms))
+                      (if others 'too 'only)))
+         (secret (and bearer (submission-auth--password token))))
+    (if secret
+        (append (list :bearer bearer
+                      :secret (apply-partially #'identity secret))
+                token)
+      token)))
 
 (defun submission-auth-lookup (account)
   "Return a token for ACCOUNT without asking the user, or nil.
@@ -99,10 +142,14 @@ be an entry, so the message must not be sent with less protection."
   (let ((user (plist-get token :user))
         (password (submission-auth--password token)))
     (and (stringp user) (stringp password)
-         `((user . ,user) (password . ,password)))))
+         (pcase (plist-get token :bearer)
+           ('only `((user . ,user) (token . ,password)))
+           ('too `((user . ,user) (token . ,password)
+                   (password . ,password)))
+           (_ `((user . ,user) (password . ,password)))))))
 
 (defun submission-auth-call (function token directory &rest alist)
-  "Call FUNCTION, one of the module's, with the secret that TOKEN holds.
+  "Call FUNCTION, one of the module's, with the secret of TOKEN.
 DIRECTORY and ALIST are as in `submission-channel-argument'.  An error
 is passed on from here, where no argument of any function shows the
 secret: a backtrace would print it."
@@ -217,8 +264,9 @@ the next command.")
          (account (submission-auth--account-of event))
          (token (submission-auth--find account event)))
     (when (and (null token) (not noninteractive)
-               (not (equal (plist-get event :why) "again")))
-      (setq token (submission-auth--prompt account event))
+               (not (member (plist-get event :why) '("again" "token"))))
+      (setq token (submission-auth--mark-bearer
+                   account (submission-auth--prompt account event)))
       (if token
           (setf (alist-get account submission-auth--fresh nil nil #'equal)
                 token)
@@ -227,7 +275,7 @@ the next command.")
     (submission-auth--send event token)))
 
 (defun submission-auth--send (event token)
-  "Answer EVENT with what TOKEN holds; nil is nothing."
+  "Answer EVENT with the secret of TOKEN; nil is nothing."
   (submission-auth-call #'submission-module-answer token
                         (plist-get event :directory)
                         `(ask . ,(plist-get event :ask))))
@@ -246,11 +294,14 @@ the next command.")
   "Return a token for ACCOUNT that answers EVENT without a question, or nil.
 It is not one that the message was given before, unless EVENT only asks
 for that again."
-  (let ((again (equal (plist-get event :why) "again"))
-        (used (gethash (plist-get event :id) submission-auth--given)))
+  (let* ((why (plist-get event :why))
+         (again (equal why "again"))
+         (used (gethash (plist-get event :id) submission-auth--given))
+         (submission-auth--refused
+          (and (equal why "token") (submission-auth--password (car used)))))
     (unless again
       (submission-auth--forget account)
-      (when (and (equal (plist-get event :why) "535")
+      (when (and (member why '("535" "token"))
                  (submission-auth--same-p
                   (car used) (cdr (assoc account submission-auth--fresh))))
         (submission-auth--drop-fresh account)))

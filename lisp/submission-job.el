@@ -18,14 +18,18 @@
 (require 'subr-x)
 (require 'submission)
 (require 'submission-auth)
+(require 'submission-certificate)
 (require 'submission-channel)
 (require 'submission-fallback)
 (require 'submission-receipt)
 (require 'submission-report)
 (require 'submission-settings)
+(require 'submission-transcript)
+(require 'submission-tunnel)
 
 (declare-function submission-module-submit "ext:submission-module" (json) t)
 (declare-function submission-module-settle "ext:submission-module" (json) t)
+(declare-function submission-module-act "ext:submission-module" (json) t)
 (declare-function submission-module-send-all "ext:submission-module" (json) t)
 
 (cl-defstruct submission-job
@@ -63,7 +67,7 @@ Return its id."
                          (if (or user token) 'starttls 'opportunistic)))
            (id (submission-job--hand-over
                 directory message coding envelope
-                (submission-settings-json settings security user)
+                (submission-settings-json settings security user token)
                 token)))
       (submission-auth-give id token)
       (puthash id (make-submission-job
@@ -236,6 +240,9 @@ Writing is some five times faster then."
     (when (submission-job-callback job)
       (submission-channel-later (submission-job-callback job) receipt))
     (submission-channel-later #'submission-job--run-hook receipt)
+    (when (eq (plist-get receipt :reason) 'certificate)
+      (submission-channel-later #'submission-certificate-held
+                                (plist-get state :certificate)))
     (when (memq status '(accepted cancelled))
       (setf (submission-job-callback job) nil)
       (submission-channel-later #'submission-job--settle job))))
@@ -260,6 +267,12 @@ An error in one function is told and keeps no other from running."
   (let ((job (gethash id submission-job--table)))
     (when (and job (memq (submission-job-status job) '(queued sending)))
       (message "Sending to %s…" host))))
+
+(defun submission-job--ask-event (event)
+  "Have EVENT, a question from the module, answered."
+  (if (equal (plist-get event :why) "tunnel")
+      (submission-tunnel-ask event)
+    (submission-auth-ask event)))
 
 (defun submission-job--attempt-event (event)
   "Write down the attempt in EVENT."
@@ -308,6 +321,7 @@ The message it is about, if it names one, is waited for no longer."
                          :port (plist-get settings :port)
                          :user (submission-receipt-text
                                 (plist-get settings :user))
+                         :mechanisms (plist-get settings :auth-mechanisms)
                          :steps (mapcar (lambda (step)
                                           (cons nil (plist-get step :port)))
                                         (plist-get settings :sequence))))))))))
@@ -326,21 +340,27 @@ The message it is about, if it names one, is waited for no longer."
       '(("state" . submission-job--state-event)
         ("attempt" . submission-job--attempt-event)
         ("reply" . submission-job--reply-event)
-        ("ask" . submission-auth-ask)
+        ("ask" . submission-job--ask-event)
+        ("line" . submission-transcript-line)
         ("error" . submission-job--error-event)
         ("learned" . submission-fallback-learned)
         ("warning" . submission-job--warning-event)
         ("closed" . submission-channel-closed)))
 (add-hook 'submission-channel-broken-functions #'submission-job--look-again)
-(setq submission-auth-account-function #'submission-job--account)
+(setq submission-auth-account-function #'submission-job--account
+      submission-tunnel-busy-function #'submission-job--busy-p)
 
 ;;;; Waiting, and sending what waits
+
+(defun submission-job--busy-p ()
+  "Return non-nil if a message is queued or sending."
+  (cl-loop for job being the hash-values of submission-job--table
+           thereis (memq (submission-job-status job) '(queued sending))))
 
 (defun submission-job--quiet-p ()
   "Return non-nil if nothing is queued or sending and all hooks have run."
   (and (submission-channel-idle-p)
-       (cl-loop for job being the hash-values of submission-job--table
-                never (memq (submission-job-status job) '(queued sending)))))
+       (not (submission-job--busy-p))))
 
 (defun submission-job-wait (seconds)
   "Wait for at most SECONDS, see `submission-wait'."
@@ -352,6 +372,17 @@ The message it is about, if it names one, is waited for no longer."
                 (or (null end) (time-less-p nil end)))
       (submission-channel-accept 0.05))
     quiet))
+
+(defun submission-job-act (id directory action &rest alist)
+  "Do ACTION, a string, with the message with ID in the outbox in DIRECTORY.
+ALIST is what the action takes beside that, for `json-serialize'.  Signal
+an error if that can't be done now."
+  (let ((job (submission-job--find id directory)))
+    (submission-module-act
+     (apply #'submission-channel-argument directory
+            `(id . ,id) `(action . ,action) alist))
+    (when (equal action "send")
+      (setf (submission-job-status job) 'queued))))
 
 (defun submission-job-send-all ()
   "Try now to send all that waits; return the ids."

@@ -25,7 +25,7 @@
      tls "The TLS that was asked for is not to be had there; check the \
 server's name and port, then `submission-security'"
      certificate "The server's certificate can't be trusted; check the \
-server's name, then `submission-tls-trust-files'"
+server's name.  `M-x submission-certificates' shows it and can accept it"
      auth "The server wants a user name and a password that it accepts; \
 check `smtpmail-smtp-user' and your auth-source entry"
      protocol "What answers there does not speak SMTP; check the server's \
@@ -33,7 +33,8 @@ name and port"
      utf8 "The server takes no addresses with characters outside ASCII"
      8bit "The server takes only 7-bit messages"
      expired "It was tried for too long"
-     tunnel "The tunnel to the server can't be had"
+     tunnel "ssh must get to the host without asking; try it in a shell, \
+and then send the message again"
      user "You held it"
      nil "It waits in the outbox")
     (refused
@@ -61,7 +62,7 @@ The sentence for the reason nil is for all other reasons.")
     (or (plist-get sentences (plist-get receipt :reason))
         (plist-get sentences nil))))
 
-(defun submission-report--line (text)
+(defun submission-report-line (text)
   "Return TEXT on one line, without control characters."
   (replace-regexp-in-string "[[:cntrl:]\x7f]+" " " (or text "")))
 
@@ -77,7 +78,7 @@ The sentence for the reason nil is for all other reasons.")
   "Return what RECEIPT has to say about refused recipients."
   (mapconcat (lambda (pair)
                (format "%s (%s)" (car pair)
-                       (submission-report--line (cdr pair))))
+                       (submission-report-line (cdr pair))))
              (plist-get receipt :refused) ", "))
 
 (defun submission-report-attempt-text (attempt)
@@ -91,7 +92,7 @@ The sentence for the reason nil is for all other reasons.")
              (plist-get attempt :port) (plist-get attempt :outcome))
      (and case (format " (case %d)" case))
      (format " after %.2f s" (plist-get attempt :elapsed))
-     (and detail (format ", %s" (submission-report--line detail))))))
+     (and detail (format ", %s" (submission-report-line detail))))))
 
 (defun submission-report-text (receipt &optional notice)
   "Return RECEIPT as what the user is told.
@@ -123,7 +124,7 @@ NOTICE is what the module has to say beside it, or nil."
 (defun submission-report--why (receipt notice)
   "Return why the message of RECEIPT was not accepted, or nil.
 That is NOTICE and the server's last words, or how each step ended."
-  (let ((notice (submission-report--line notice))
+  (let ((notice (submission-report-line notice))
         (reply (submission-report--failure receipt))
         (attempts (plist-get receipt :attempts)))
     (cond ((and (string-empty-p notice) (string-empty-p reply))
@@ -135,7 +136,7 @@ That is NOTICE and the server's last words, or how each step ended."
 
 (defun submission-report--failure (receipt)
   "Return the last reply in RECEIPT if it is a failure, else \"\"."
-  (let ((reply (submission-report--line (plist-get receipt :reply))))
+  (let ((reply (submission-report-line (plist-get receipt :reply))))
     (if (string-match-p "\\`[23]" reply) "" reply)))
 
 ;;;; Telling
@@ -188,7 +189,7 @@ A window that shows the end of the log stays there."
       (save-excursion
         (goto-char (point-max))
         (insert (format-time-string "%F %T ") (or id "-") " "
-                (submission-report--line (apply #'format format args)) "\n")
+                (submission-report-line (apply #'format format args)) "\n")
         (when (> (buffer-size) submission-report--log-size)
           (goto-char (- (point-max) (/ submission-report--log-size 2)))
           (forward-line 1)

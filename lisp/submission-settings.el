@@ -18,6 +18,7 @@
 (require 'smtpmail)
 (require 'subr-x)
 (require 'submission)
+(require 'submission-certificate)
 
 (defun submission-settings--fail (format &rest args)
   "Signal a `submission-settings-error' with the text FORMAT and ARGS."
@@ -276,8 +277,8 @@ SERVICE is as in `smtpmail-smtp-service'."
   "Return the settings that PLIST and the options ask for, checked.
 PLIST has the keywords of `submission-submit'.  The value is a plist
 with :host, :name (the host as the user wrote it), :port (0 for the
-sequence), :steps, :sequence (its name, a string), :user and :security
-\(nil if that depends on whether there is a password)."
+sequence), :steps, :sequence (its name, a string), :user, :security
+\(nil if that depends on whether there is a password) and :mechanisms."
   (let* ((name (if (plist-member plist :host)
                    (plist-get plist :host)
                  smtpmail-smtp-server))
@@ -300,7 +301,8 @@ sequence), :steps, :sequence (its name, a string), :user and :security
                  (if (plist-member plist :user)
                      (plist-get plist :user)
                    smtpmail-smtp-user))
-          :security security)))
+          :security security
+          :mechanisms (submission-settings-mechanisms))))
 
 (defun submission-settings--user (user)
   "Return USER, or nil if it is empty; signal an error if it can't be one."
@@ -325,8 +327,9 @@ OURS is what our own option or the caller says, or nil."
                      "`%s' is not a type of stream; set `smtpmail-stream-type'"
                      other))))))
 
-(defun submission-settings-json (settings security user)
-  "Return SETTINGS with SECURITY and USER, for `json-serialize'."
+(defun submission-settings-json (settings security user &optional token)
+  "Return SETTINGS with SECURITY and USER, for `json-serialize'.
+TOKEN is what auth-source has for the server, or nil."
   `((host . ,(plist-get settings :host))
     (port . ,(plist-get settings :port))
     (sequence . ,(vconcat (mapcar (lambda (step)
@@ -338,10 +341,13 @@ OURS is what our own option or the caller says, or nil."
     (user . ,(or user ""))
     (allow-cleartext-auth . ,(if submission-allow-cleartext-auth t :false))
     (remember . ,(symbol-name submission-remember-fallback))
+    ,@(submission-settings--identity settings token)
+    ,@(submission-settings--way settings)
+    ,@(submission-settings--requests)
     ,@(submission-settings-connection)))
 
 (defun submission-settings-connection ()
-  "Return what holds for every server, for `json-serialize'."
+  "Return what is the same for every server, for `json-serialize'."
   `((ehlo-name . ,(submission-settings--ehlo-name))
     (trust-files . ,(vconcat (submission-settings--trust-files)))
     (timeouts . ,(submission-settings--timeouts))))
@@ -377,6 +383,122 @@ OURS is what our own option or the caller says, or nil."
             (data-initiation . submission-data-initiation-timeout)
             (data-block . submission-data-block-timeout)
             (data . submission-data-timeout))))
+
+;;;; Who we are, and which way
+
+(defconst submission-settings--mechanisms
+  '("EXTERNAL" "SCRAM-SHA-256-PLUS" "SCRAM-SHA-256" "SCRAM-SHA-1"
+    "OAUTHBEARER" "XOAUTH2" "CRAM-MD5" "PLAIN" "LOGIN")
+  "The mechanisms of AUTH that the module knows.")
+
+(defun submission-settings-mechanisms (&optional token)
+  "Return the names of the mechanisms that may be used; nil is all.
+TOKEN is what auth-source has for the server, or nil."
+  (let ((own (plist-get token :smtp-auth)))
+    (if own
+        (list (upcase own))
+      (unless (proper-list-p submission-auth-mechanisms)
+        (submission-settings--bad-mechanism submission-auth-mechanisms))
+      (mapcar (lambda (name)
+                (let ((known (and (stringp name) (upcase name))))
+                  (unless (member known submission-settings--mechanisms)
+                    (submission-settings--bad-mechanism name))
+                  known))
+              submission-auth-mechanisms))))
+
+(defun submission-settings--bad-mechanism (name)
+  "Signal that NAME is not a mechanism of AUTH."
+  (submission-settings--fail
+   "`%s' is not a mechanism; set `submission-auth-mechanisms'" name))
+
+(defun submission-settings--identity (settings token)
+  "Return how SETTINGS let us prove who we are, for `json-serialize'.
+TOKEN is what auth-source has for the server, or nil."
+  (let ((pair (submission-settings--client-certificate token)))
+    `((auth-mechanisms . ,(vconcat (submission-settings-mechanisms token)))
+      (client-certificate . ((key . ,(or (car pair) ""))
+                             (certificate . ,(or (cadr pair) ""))))
+      (pins . ,(vconcat (submission-certificate-pins
+                         (plist-get settings :host)))))))
+
+(defun submission-settings--client-certificate (token)
+  "Return the files (KEY CERTIFICATE) to show to a server, or nil.
+TOKEN is what auth-source has for the server, or nil."
+  (pcase submission-tls-client-certificate
+    ('nil nil)
+    ('t (let ((key (plist-get token :key))
+              (certificate (plist-get token :cert)))
+          (and key certificate
+               (file-readable-p key) (file-readable-p certificate)
+               (list (expand-file-name key) (expand-file-name certificate)))))
+    (`(,(and (pred stringp) key) ,(and (pred stringp) certificate))
+     (dolist (file (list key certificate))
+       (unless (file-readable-p file)
+         (submission-settings--fail
+          "`%s' can't be read; set `submission-tls-client-certificate'" file)))
+     (list (expand-file-name key) (expand-file-name certificate)))
+    (other
+     (submission-settings--fail
+      "`%s' is not a key and a certificate; set \
+`submission-tls-client-certificate'" other))))
+
+(defun submission-settings--for-server (value settings)
+  "Return VALUE, or what it has for the server of SETTINGS if it is an alist."
+  (if (consp value)
+      (cdr (cl-find-if (lambda (pair)
+                         (cl-some (lambda (name)
+                                    (and (stringp (car-safe pair))
+                                         (string-equal (downcase (car pair))
+                                                       (downcase name))))
+                                  (list (plist-get settings :host)
+                                        (plist-get settings :name))))
+                       value))
+    value))
+
+(defun submission-settings--way (settings)
+  "Return the way to the server of SETTINGS, for `json-serialize'."
+  (let ((ssh (or (submission-settings--for-server submission-ssh-host settings)
+                 ""))
+        (proxy (or (submission-settings--for-server submission-proxy settings)
+                   "")))
+    ;; Neither an option of ssh, nor more than one word.
+    (unless (and (stringp ssh)
+                 (string-match-p "\\`\\([^][:space:][:cntrl:]-][^[:space:][:cntrl:]]*\\)?\\'"
+                                 ssh))
+      (submission-settings--fail
+       "`%s' is not a host for ssh; set `submission-ssh-host'" ssh))
+    ;; A password here would end up in the outbox.
+    (unless (and (stringp proxy)
+                 (string-match-p "\\`\\(socks5h?://[^]@/[:space:][:cntrl:]]+/?\\|\
+socks5h?://\\[[0-9A-Fa-f:.]+]\\(:[0-9]+\\)?/?\\)?\\'"
+                                 proxy))
+      (submission-settings--fail
+       "`%s' is not a proxy such as socks5://localhost:9050, without a user \
+name; set `submission-proxy'"
+       proxy))
+    (unless (or (string-empty-p ssh) (string-empty-p proxy))
+      (submission-settings--fail
+       "There is both a tunnel and a proxy; set `submission-ssh-host' or \
+`submission-proxy' to nil"))
+    `((ssh-host . ,ssh)
+      (proxy . ,proxy))))
+
+(defun submission-settings--requests ()
+  "Return what else is asked of a server, for `json-serialize'."
+  (let ((notify submission-dsn-notify))
+    (unless (or (eq notify 'never)
+                (and (proper-list-p notify)
+                     (cl-every (lambda (word)
+                                 (memq word '(success failure delay)))
+                               notify)))
+      (submission-settings--fail
+       "`%s' can't be reported; set `submission-dsn-notify'" notify))
+    `((dsn . ((notify . ,(vconcat (mapcar (lambda (word)
+                                            (upcase (symbol-name word)))
+                                          (ensure-list notify))))
+              (return . "")))
+      (require-tls . ,(if submission-require-tls t :false))
+      (transcript . ,(if submission-transcript t :false)))))
 
 (provide 'submission-settings)
 

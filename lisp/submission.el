@@ -34,11 +34,14 @@
 ;; The work is done by a dynamic module, which
 ;; `submission-module-compile' builds in the background.
 ;;
-;; This file has the options, the commands and the public functions.
+;; This file has the options, the commands and the public functions;
+;; submission-security.el has the options of TLS, AUTH and tunnels.
 ;; The others are loaded when the first message is sent:
 ;; submission-job.el (the life of a message), submission-settings.el
 ;; (what a message is sent with), submission-receipt.el (receipts and
 ;; the outbox on disk), submission-auth.el (passwords),
+;; submission-certificate.el (certificates that a person accepts),
+;; submission-tunnel.el (SSH), submission-transcript.el (the dialogue),
 ;; submission-channel.el (events from the module),
 ;; submission-loader.el (finding, loading and building the module) and
 ;; submission-report.el (what the user sees).
@@ -46,6 +49,7 @@
 ;;; Code:
 
 (require 'cl-lib)
+(require 'submission-security)
 
 (declare-function message-narrow-to-headers "message" ())
 (declare-function mail-envelope-from "sendmail" ())
@@ -110,47 +114,6 @@ A server with a port of its own (`smtpmail-smtp-service' other than
                                 (const :tag "IPv6" ipv6)
                                 (const :tag "Either" any))
                         (natnum :tag "Port"))))
-  :package-version '(submission . "0.1.0"))
-
-(defcustom submission-security nil
-  "How connections are protected.
-nil (the default): as `smtpmail-stream-type' says if that is set;
-otherwise `starttls' where a user name is set or auth-source has an
-entry for the server, and else `opportunistic'.
-`starttls': STARTTLS with a verified certificate, or the message is
-held.
-`opportunistic': STARTTLS if the server offers it, with any
-certificate.  Someone on the way can read the mail.  No password is
-sent unless the certificate was verified.
-`tls': TLS from the start, on port 465 unless the server has another
-port.
-`plain': no TLS.  Everyone on the way can read the mail."
-  :type '(choice
-          (const :tag "By the account" nil)
-          (const :tag "STARTTLS, verified" starttls)
-          (const :tag "STARTTLS if offered" opportunistic)
-          (const :tag "TLS from the start (port 465)" tls)
-          (const :tag "No TLS (insecure)" plain))
-  :package-version '(submission . "0.1.0"))
-
-(defcustom submission-allow-cleartext-auth nil
-  "Whether passwords may be sent over the network without TLS.
-nil (the default) allows that only to this machine.  Any other value
-lets everyone on the way to the server read the password, and matters
-only where `submission-security' is `plain'."
-  :type 'boolean
-  :risky t
-  :package-version '(submission . "0.1.0"))
-
-(defcustom submission-tls-trust-files t
-  "Files with certificates that are trusted as roots, in PEM format.
-t (the default) is what the function `gnutls-trustfiles' returns; a
-list of files is used instead of that.  The roots of the system are
-always trusted.  Whoever can write one of these files can read your
-mail and password."
-  :type '(choice (const :tag "Those of GnuTLS" t)
-                 (repeat :tag "Files" file))
-  :risky t
   :package-version '(submission . "0.1.0"))
 
 (defcustom submission-ehlo-name nil
@@ -366,6 +329,8 @@ is gone; not what is held or uncertain.  Return the ids."
   (submission-job-send-all))
 
 (autoload 'submission-forget-fallbacks "submission-fallback" nil t)
+(autoload 'submission-certificates "submission-certificate" nil t)
+(autoload 'submission-certificate-accept "submission-certificate")
 (autoload 'submission-module-compile "submission-loader" nil t)
 (autoload 'submission-diagnose "submission-diagnose" nil t)
 

@@ -98,7 +98,7 @@ z@example.org (550 5.1.1 no)")))
               "Held" "mail.example.org:25" "535 no" "`smtpmail-smtp-user'")
          ("auth: 535 no" (:accepted nil) "auth: 535 no")
          ("certificate expired" (:accepted nil :reason certificate :reply nil)
-          "certificate expired" "`submission-tls-trust-files'")
+          "certificate expired" "`M-x submission-certificates'")
          (nil (:status deferred :reason nil :accepted nil :reply nil)
               "Not sent yet" "port 587: timeout (case 5)" "no answer"
               "submission-outbox-send-all")
@@ -122,7 +122,7 @@ z@example.org (550 5.1.1 no)")))
 
 (ert-deftest submission-report-one-line ()
   "A server's words can't draw on the screen."
-  (should (equal (submission-report--line "550 a\r\n550\e[2J b")
+  (should (equal (submission-report-line "550 a\r\n550\e[2J b")
                  "550 a 550 [2J b")))
 
 (ert-deftest submission-report-log-is-bounded ()

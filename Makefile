@@ -57,6 +57,9 @@ e2e: all ## stories from Emacs to a server and back, in a network laboratory
 bench: all ## figures, beside smtpmail in the same run
 	@EMACS=$(EMACS) $(GO) run ./test/bench
 
+soak: all ## kill Emacs some hundred times while it sends, and count; some minutes
+	@EMACS=$(EMACS) $(GO) run ./test/soak
+
 clean: ## remove what was built
 	rm -rf lisp/*.elc lisp/submission-module.so lisp/submission-module.dylib lisp/submission-module.dll \
 	  lisp/.submission-module* lisp/submission-autoloads.el test/.cache test/.run

@@ -70,7 +70,7 @@
           (t (push event (submission-tunnel-questions tunnel))))))
 
 (defun submission-tunnel--answer (event ports &optional text held)
-  "Answer EVENT with PORTS, or with TEXT that says why there are none.
+  "Answer EVENT with PORTS, or with TEXT, the reason why there are none.
 HELD is non-nil if a person has to mend something."
   (submission-module-answer
    (submission-channel-argument

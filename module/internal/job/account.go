@@ -25,7 +25,8 @@ type account struct {
 	queue []*task
 
 	workers int
-	secret  *Secret // for as long as there is a worker
+	secret  *Secret       // for as long as there is a worker
+	more    chan struct{} // has something when the queue has grown
 }
 
 // task is a message that this Emacs is busy with.
@@ -55,7 +56,7 @@ func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret, lookUp bool) {
 	d.mu.Lock()
 	a := d.accounts[string(raw)]
 	if a == nil {
-		a = &account{d: d, key: string(raw), set: set}
+		a = &account{d: d, key: string(raw), set: set, more: make(chan struct{}, 1)}
 		d.accounts[a.key] = a
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -75,6 +76,10 @@ func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret, lookUp bool) {
 	if a.workers == 0 {
 		a.hire()
 		return
+	}
+	select {
+	case a.more <- struct{}{}:
+	default:
 	}
 	time.AfterFunc(patience, func() {
 		defer d.guard("account")
@@ -100,10 +105,19 @@ func (a *account) hire() {
 	}()
 }
 
-// next takes the first message that waits, or ends the worker's time.
-func (a *account) next() *task {
+// next takes the first message that waits, or ends the worker's time. With an
+// open link it is patient, as the settings say.
+func (a *account) next(open bool) *task {
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
+	if len(a.queue) == 0 && open && a.set.KeepConnection > 0 {
+		a.d.mu.Unlock()
+		select {
+		case <-a.more:
+		case <-time.After(seconds(a.set.KeepConnection)):
+		}
+		a.d.mu.Lock()
+	}
 	if len(a.queue) > 0 {
 		t := a.queue[0]
 		a.queue = a.queue[1:]
@@ -138,7 +152,7 @@ func (a *account) unqueue(t *task) bool {
 // work sends what waits, until nothing does.
 func (a *account) work() {
 	var l *link
-	for t := a.next(); t != nil; t = a.next() {
+	for t := a.next(false); t != nil; t = a.next(l != nil) {
 		l = a.deliver(t, l)
 	}
 	if l != nil {
@@ -224,6 +238,9 @@ func (a *account) needSecret(t *task, question event.Ask) (ending, bool) {
 	question.Why = "again"
 	if t.lookUp && a.askSecret(t, question) {
 		return ending{}, true
+	}
+	if a.set.ClientCertificate.Certificate != "" {
+		return ending{}, true // which may be all that the server wants
 	}
 	question.Why = "missing"
 	if a.askSecret(t, question) {

@@ -20,17 +20,19 @@
 (require 'submission-auth)
 (require 'submission-certificate)
 (require 'submission-channel)
+(require 'submission-file)
 (require 'submission-fallback)
 (require 'submission-receipt)
 (require 'submission-report)
 (require 'submission-settings)
+(require 'submission-signs)
+(require 'submission-start)
 (require 'submission-transcript)
 (require 'submission-tunnel)
 
 (declare-function submission-module-submit "ext:submission-module" (json) t)
 (declare-function submission-module-settle "ext:submission-module" (json) t)
 (declare-function submission-module-act "ext:submission-module" (json) t)
-(declare-function submission-module-send-all "ext:submission-module" (json) t)
 
 (cl-defstruct submission-job
   "A message that this Emacs has to do with."
@@ -39,10 +41,17 @@
   (rev 0)    ; of the state that was handled last
   status     ; a symbol
   callback   ; what the caller gave us, or nil
+  due        ; the time before which it is not tried, or nil
+  then       ; a function to call with a receipt once it rests, or nil
+  wish       ; `cancel', `hold' or `replace', if that was asked for
+  told       ; what the user was told last of it
   account)   ; see submission-auth.el, or nil
 
 (defvar submission-job--table (make-hash-table :test #'equal)
   "The jobs of this Emacs, by id.")
+
+(defvar submission-job--taking nil
+  "Non-nil while the module goes through what is in the outbox.")
 
 (defconst submission-job--told
   '(accepted refused held deferred uncertain cancelled)
@@ -50,35 +59,62 @@
 
 ;;;; Submitting
 
-(defun submission-job-submit (message plist &optional coding)
+(defun submission-job-submit (message plist &optional coding extras)
   "Submit MESSAGE with PLIST and CODING, see `submission-submit'.
-Return its id."
+EXTRAS, a plist, has what only a mail buffer has: :draft, the text to be
+kept beside the message, :due, the time before which it is not to be
+tried, :replaces, the message that goes in its stead, as (ID . DIRECTORY),
+and :done, a function to call when the message is in the outbox.
+Return the id of the message."
   (submission-job--check-arguments message plist)
-  (let* ((envelope (submission-job--envelope message plist))
-         (settings (submission-settings-get plist))
-         (account (submission-auth-account settings))
-         ;; So that a bad option is told before a password is looked up.
-         (_ (submission-settings-json settings 'starttls nil)))
-    (submission-job--make-directory)
-    (let* ((directory (submission-channel-open))
-           (token (submission-auth-lookup account))
-           (user (or (plist-get settings :user) (plist-get token :user)))
-           (security (or (plist-get settings :security)
-                         (if (or user token) 'starttls 'opportunistic)))
-           (id (submission-job--hand-over
-                directory message coding envelope
-                (submission-settings-json settings security user token)
-                token)))
-      (submission-auth-give id token)
+  (let ((envelope (submission-job--envelope message plist))
+        (due (plist-get extras :due)))
+    (pcase-let* ((`(,settings . ,plan) (submission-job-account-settings plist))
+                 (directory (plist-get plan :directory))
+                 (name (plist-get plan :name))
+                 (id (submission-job--hand-over
+                      directory message coding envelope settings
+                      (plist-get plan :token) extras)))
+      (submission-auth-give id (plist-get plan :token))
       (puthash id (make-submission-job
-                   :id id :directory directory :status 'queued :account account
+                   :id id :directory directory :status 'queued
+                   :account (plist-get plan :account) :due due
                    :callback (plist-get plist :callback))
                submission-job--table)
-      (submission-report-queued id (plist-get settings :name)
-                                (cdr envelope))
-      (submission-channel-later #'submission-job--tell-sending
-                                id (plist-get settings :name))
+      (submission-report-queued id name (cdr envelope))
+      (submission-channel-later #'submission-job--tell-sending id name)
+      (submission-start-arm)
+      (when (plist-get extras :done)
+        (funcall (plist-get extras :done)))
+      (pcase (plist-get extras :replaces)
+        (`(,old . ,(pred (equal directory)))
+         (submission-channel-later #'submission-job--replace old directory)))
       id)))
+
+(defun submission-job-account-settings (plist)
+  "Return (SETTINGS . PLAN) for PLIST, see `submission-submit'.
+SETTINGS are for `json-serialize'.  PLAN has :directory, :name (of the
+server), :account and :token, see submission-auth.el."
+  (let* ((settings (submission-settings-get plist))
+         (account (submission-auth-account settings))
+         ;; So that a bad option is told before a password is looked up.
+         (_ (submission-settings-json settings 'starttls nil))
+         (_ (submission-file-make-directory))
+         (directory (submission-channel-open))
+         (token (submission-auth-lookup account))
+         (user (or (plist-get settings :user) (plist-get token :user)))
+         (security (or (plist-get settings :security)
+                       (if (or user token) 'starttls 'opportunistic))))
+    (cons (submission-settings-json settings security user token)
+          (list :directory directory :name (plist-get settings :name)
+                :account account :token token))))
+
+(defun submission-job--replace (id directory)
+  "Let the message with ID in DIRECTORY go; another one is sent in its stead."
+  (setf (submission-job-wish (submission-job-find id directory)) 'replace)
+  (submission-module-act
+   (submission-channel-argument directory
+                                `(id . ,id) '(action . "cancel"))))
 
 (defun submission-job--check-arguments (message plist)
   "Signal an error unless MESSAGE and PLIST fit `submission-submit'."
@@ -117,90 +153,35 @@ Return its id."
     (submission-settings-envelope from to)))
 
 (defun submission-job--hand-over (directory message coding envelope
-                                            settings token)
+                                            settings token extras)
   "Put MESSAGE into the outbox in DIRECTORY and return its id.
-CODING, ENVELOPE, SETTINGS and TOKEN belong to it."
-  (let ((file (submission-job--write-draft directory message coding))
+CODING, ENVELOPE, SETTINGS, TOKEN and EXTRAS belong to it."
+  (let ((files (list (submission-file-message directory message coding)))
+        (draft (plist-get extras :draft))
+        (due (plist-get extras :due))
         (id nil))
     (unwind-protect
-        (setq id (submission-auth-call
-                  #'submission-module-submit token directory
-                  `(file . ,file)
-                  `(envelope . ((from . ,(car envelope))
-                                (to . ,(vconcat (cdr envelope)))))
-                  `(settings . ,settings)))
+        (progn
+          (when draft
+            (push (setq draft (submission-file-draft directory draft)) files))
+          (setq id (apply #'submission-auth-call
+                          #'submission-module-submit token directory
+                          `((file . ,(car (last files)))
+                            (envelope . ((from . ,(car envelope))
+                                         (to . ,(vconcat (cdr envelope)))))
+                            (settings . ,settings)
+                            ,@(and draft `((draft . ,draft)))
+                            ,@(and due `((not-before
+                                          . ,(submission-receipt-time-string
+                                              due))))))))
       (unless id
-        (ignore-errors (delete-file file))))
+        (dolist (file files)
+          (ignore-errors (delete-file file)))))
     id))
-
-;;;; The message file
-
-(defmacro submission-job--with-outbox (&rest body)
-  "Evaluate BODY, which writes to the outbox, with only plain files in it.
-An error of a file becomes a `submission-outbox-error'."
-  (declare (indent 0) (debug t))
-  `(condition-case err
-       (let ((file-name-handler-alist nil))
-         ,@body)
-     (file-error
-      (signal 'submission-outbox-error
-              (list (format "The outbox %s can't be written (%s); mend that \
-or set `submission-directory'"
-                            (submission-channel-directory)
-                            (error-message-string err)))))))
-
-(defun submission-job--make-directory ()
-  "Create the directory of the outbox if it is not there."
-  (submission-job--with-outbox
-    (with-file-modes #o700
-      (make-directory (submission-channel-directory) t))))
-
-(defun submission-job--write-draft (directory message coding)
-  "Write MESSAGE, in CODING if it is a multibyte buffer, to DIRECTORY.
-Return the name of the file, which is the module's from then on."
-  (let ((source (and (stringp message) (or (file-local-copy message) message)))
-        (file nil)
-        (complete nil))
-    (submission-job--with-outbox
-      (unwind-protect
-          (with-file-modes #o600
-            (setq file (make-temp-file
-                        (expand-file-name ".draft-" directory)))
-            (if source
-                (copy-file source file t nil nil nil)
-              (submission-job--write-buffer message coding file))
-            (set-file-modes file #o600)
-            (setq complete t)
-            file)
-        (when (and source (not (equal source message)))
-          (delete-file source))
-        (when (and file (not complete))
-          (ignore-errors (delete-file file)))))))
-
-(defun submission-job--write-buffer (buffer coding file)
-  "Write BUFFER to FILE as it is, in CODING if it is multibyte.
-Line ends and syncing are the module's work."
-  (with-current-buffer buffer
-    (let ((coding-system-for-write
-           (if (submission-job--bytes-p)
-               'no-conversion
-             (coding-system-change-eol-conversion (or coding 'utf-8) 'unix)))
-          (write-region-inhibit-fsync t)
-          (write-region-annotate-functions nil)
-          (write-region-post-annotation-function nil)
-          (buffer-file-format nil))
-      (write-region (point-min) (point-max) file nil 0))))
-
-(defun submission-job--bytes-p ()
-  "Return non-nil if nothing in this buffer needs to be encoded.
-Writing is some five times faster then."
-  (or (not enable-multibyte-characters)
-      (= (- (position-bytes (point-max)) (position-bytes (point-min)))
-         (- (point-max) (point-min)))))
 
 ;;;; Events
 
-(defun submission-job--find (id directory)
+(defun submission-job-find (id directory)
   "Return the job with ID in DIRECTORY, a new one if there is none yet."
   (or (gethash id submission-job--table)
       (puthash id (make-submission-job :id id :directory directory)
@@ -208,7 +189,7 @@ Writing is some five times faster then."
 
 (defun submission-job--state-event (event)
   "Handle EVENT, the state of a message."
-  (submission-job--handle (submission-job--find (plist-get event :id)
+  (submission-job--handle (submission-job-find (plist-get event :id)
                                                 (plist-get event :directory))
                           (plist-get event :state)))
 
@@ -218,7 +199,11 @@ Writing is some five times faster then."
         (status (submission-receipt-symbol (plist-get state :status))))
     (when (and status (integerp rev) (> rev (submission-job-rev job)))
       (setf (submission-job-rev job) rev
-            (submission-job-status job) status)
+            (submission-job-status job) status
+            (submission-job-due job)
+            (and (eq status 'queued)
+                 (submission-receipt-time (plist-get state :next-try))))
+      (submission-signs-changed (submission-job-id job))
       (when (memq status submission-job--told)
         (submission-job--finish job state)))))
 
@@ -236,7 +221,10 @@ Writing is some five times faster then."
     (when (eq status 'accepted)
       (submission-auth-accepted id))
     (submission-auth-drop id)
-    (submission-channel-later #'submission-report-tell receipt notice loud)
+    (submission-job--tell job receipt notice loud)
+    (when (submission-job-then job)
+      (submission-channel-later (submission-job-then job) receipt)
+      (setf (submission-job-then job) nil))
     (when (submission-job-callback job)
       (submission-channel-later (submission-job-callback job) receipt))
     (submission-channel-later #'submission-job--run-hook receipt)
@@ -246,6 +234,28 @@ Writing is some five times faster then."
     (when (memq status '(accepted cancelled))
       (setf (submission-job-callback job) nil)
       (submission-channel-later #'submission-job--settle job))))
+
+(defun submission-job--tell (job receipt notice loud)
+  "Tell the user about RECEIPT of JOB, with NOTICE, LOUD or not.
+What the user asked for is told in a word, and what was told before is
+not told again: a message that waits for the network would be a nuisance."
+  (let* ((status (plist-get receipt :status))
+         (wish (submission-job-wish job))
+         (words (cons status (submission-report-gist receipt notice)))
+         (known (equal words (submission-job-told job))))
+    (setf (submission-job-told job) words
+          (submission-job-wish job) nil)
+    (cond ((or (and (eq wish 'replace) (eq status 'cancelled))
+               (and (eq wish 'hold) (eq status 'held))
+               (and known (eq status 'deferred))))
+          (t
+           (when (and wish (not (memq status '(held cancelled))))
+             (submission-channel-later #'message "Too late to %s it"
+                                       (if (eq wish 'hold) "hold" "cancel")))
+           (submission-channel-later #'submission-report-tell
+                                     receipt notice loud)
+           (submission-channel-later #'submission-signs-notify
+                                     receipt notice)))))
 
 (defun submission-job--run-hook (receipt)
   "Run `submission-finished-functions' with RECEIPT.
@@ -260,13 +270,29 @@ An error in one function is told and keeps no other from running."
   "Let the module remove the message of JOB from the outbox."
   (submission-module-settle
    (submission-channel-argument (submission-job-directory job)
-                                `(id . ,(submission-job-id job)))))
+                                `(id . ,(submission-job-id job))
+                                `(log . ,(if submission-log-file
+                                             (expand-file-name
+                                              submission-log-file)
+                                           ""))))
+  (submission-signs-changed (submission-job-id job)))
 
 (defun submission-job--tell-sending (id host)
   "Say that the message with ID is on its way to HOST, unless it is done."
-  (let ((job (gethash id submission-job--table)))
-    (when (and job (memq (submission-job-status job) '(queued sending)))
-      (message "Sending to %s…" host))))
+  (let* ((job (gethash id submission-job--table))
+         (due (and job (submission-job-due job)))
+         (seconds (if due (float-time (time-subtract due nil)) 0)))
+    (cond ((> seconds 600)
+           (message "%s" (substitute-command-keys
+                          (format-time-string
+                           "Sending at %H:%M on %F; \\[submission-undo] brings it back"
+                           due))))
+          ((> seconds 0)
+           (message "%s" (substitute-command-keys
+                          (format "Sending in %d s; \\[submission-undo] brings it back"
+                                  (ceiling seconds)))))
+          ((and job (memq (submission-job-status job) '(queued sending)))
+           (message "Sending to %s…" host)))))
 
 (defun submission-job--ask-event (event)
   "Have EVENT, a question from the module, answered."
@@ -299,6 +325,20 @@ The message it is about, if it names one, is waited for no longer."
     (when job (setf (submission-job-status job) nil))
     (submission-channel-later #'submission-report-fault text)))
 
+(defun submission-job--progress-event (event)
+  "Show how far the message in EVENT is."
+  (submission-signs-progress (plist-get event :id) (plist-get event :sent)
+                             (plist-get event :size)))
+
+(defun submission-job--taken-event (event)
+  "Note that this Emacs sends the messages in EVENT, left by another one."
+  (setq submission-job--taking nil)
+  (dolist (id (plist-get event :ids))
+    (let ((job (submission-job-find id (plist-get event :directory))))
+      ;; One that there were events about may even be done already.
+      (when (eql (submission-job-rev job) 0)
+        (setf (submission-job-status job) 'queued)))))
+
 (defun submission-job--warning-event (event)
   "Tell of the trouble in EVENT, which stops no mail."
   (let ((text (plist-get event :text)))
@@ -307,7 +347,7 @@ The message it is about, if it names one, is waited for no longer."
 
 (defun submission-job--account (id directory)
   "Return the account of the message with ID in DIRECTORY, or nil."
-  (let ((job (submission-job--find id directory)))
+  (let ((job (submission-job-find id directory)))
     (or (submission-job-account job)
         (let ((settings (plist-get
                          (submission-receipt-read-state
@@ -344,23 +384,37 @@ The message it is about, if it names one, is waited for no longer."
         ("line" . submission-transcript-line)
         ("error" . submission-job--error-event)
         ("learned" . submission-fallback-learned)
+        ("progress" . submission-job--progress-event)
+        ("taken" . submission-job--taken-event)
         ("warning" . submission-job--warning-event)
         ("closed" . submission-channel-closed)))
 (add-hook 'submission-channel-broken-functions #'submission-job--look-again)
 (setq submission-auth-account-function #'submission-job--account
-      submission-tunnel-busy-function #'submission-job--busy-p)
+      submission-tunnel-busy-function #'submission-job-any-busy-p)
 
-;;;; Waiting, and sending what waits
+;;;; Waiting
 
-(defun submission-job--busy-p ()
-  "Return non-nil if a message is queued or sending."
-  (cl-loop for job being the hash-values of submission-job--table
-           thereis (memq (submission-job-status job) '(queued sending))))
+(defun submission-job-busy-p (job)
+  "Return non-nil if JOB is being sent, or about to be.
+One that waits for a time that is more than a minute away is not."
+  (and (memq (submission-job-status job) '(queued sending))
+       (or (null (submission-job-due job))
+           (time-less-p (submission-job-due job)
+                        (time-add nil (max 60 (or submission-delay 0)))))))
 
-(defun submission-job--quiet-p ()
+(defun submission-job-all ()
+  "Return all jobs of this Emacs, oldest first."
+  (hash-table-values submission-job--table))
+
+(defun submission-job-any-busy-p ()
+  "Return non-nil if a message is being sent, or about to be."
+  (cl-some #'submission-job-busy-p (submission-job-all)))
+
+(defun submission-job-quiet-p ()
   "Return non-nil if nothing is queued or sending and all hooks have run."
   (and (submission-channel-idle-p)
-       (not (submission-job--busy-p))))
+       (not submission-job--taking)
+       (not (submission-job-any-busy-p))))
 
 (defun submission-job-wait (seconds)
   "Wait for at most SECONDS, see `submission-wait'."
@@ -368,7 +422,7 @@ The message it is about, if it names one, is waited for no longer."
         (submission-auth-waiting t)
         (quiet nil))
     (submission-channel-catch-up)
-    (while (and (not (setq quiet (submission-job--quiet-p)))
+    (while (and (not (setq quiet (submission-job-quiet-p)))
                 (or (null end) (time-less-p nil end)))
       (submission-channel-accept 0.05))
     quiet))
@@ -377,26 +431,12 @@ The message it is about, if it names one, is waited for no longer."
   "Do ACTION, a string, with the message with ID in the outbox in DIRECTORY.
 ALIST is what the action takes beside that, for `json-serialize'.  Signal
 an error if that can't be done now."
-  (let ((job (submission-job--find id directory)))
+  (let ((job (submission-job-find id directory)))
     (submission-module-act
      (apply #'submission-channel-argument directory
             `(id . ,id) `(action . ,action) alist))
     (when (equal action "send")
       (setf (submission-job-status job) 'queued))))
-
-(defun submission-job-send-all ()
-  "Try now to send all that waits; return the ids."
-  (submission-job--make-directory)
-  (let* ((directory (submission-channel-open))
-         (ids (submission-channel-decode
-               (submission-module-send-all
-                (submission-channel-argument directory)))))
-    (dolist (id ids)
-      (setf (submission-job-status (submission-job--find id directory))
-            'queued))
-    (submission-channel-later #'message "Sending %d message%s from the outbox"
-                              (length ids) (if (= (length ids) 1) "" "s"))
-    ids))
 
 (provide 'submission-job)
 

@@ -11,6 +11,7 @@
 
 ;;; Code:
 
+(require 'parse-time)
 (require 'submission)
 (require 'submission-channel)
 
@@ -31,6 +32,14 @@
 (defun submission-receipt-text (string)
   "Return STRING, or nil if it is empty."
   (and (stringp string) (not (string-empty-p string)) string))
+
+(defun submission-receipt-time (string)
+  "Return STRING, a time as the module writes it, as a Lisp time, or nil."
+  (and (stringp string) (ignore-errors (parse-iso8601-time-string string))))
+
+(defun submission-receipt-time-string (time)
+  "Return TIME, a Lisp time, as the module reads it."
+  (format-time-string "%FT%TZ" time t))
 
 (defun submission-receipt--number (number)
   "Return NUMBER, or nil if it is zero."

@@ -139,6 +139,11 @@ That is NOTICE and the server's last words, or how each step ended."
   (let ((reply (submission-report-line (plist-get receipt :reply))))
     (if (string-match-p "\\`[23]" reply) "" reply)))
 
+(defun submission-report-gist (receipt &optional notice)
+  "Return what RECEIPT and NOTICE say, without what differs each time."
+  (replace-regexp-in-string " after [0-9.]+ s" ""
+                            (submission-report-text receipt notice)))
+
 ;;;; Telling
 
 (defun submission-report-tell (receipt &optional notice loud)

@@ -341,10 +341,23 @@ TOKEN is what auth-source has for the server, or nil."
     (user . ,(or user ""))
     (allow-cleartext-auth . ,(if submission-allow-cleartext-auth t :false))
     (remember . ,(symbol-name submission-remember-fallback))
+    (retry-minutes . ,(submission-settings--retry-minutes))
+    (refresh-date . ,(if submission-refresh-date t :false))
     ,@(submission-settings--identity settings token)
     ,@(submission-settings--way settings)
     ,@(submission-settings--requests)
     ,@(submission-settings-connection)))
+
+(defun submission-settings--retry-minutes ()
+  "Return `submission-retry-minutes', for `json-serialize'."
+  (unless (and (consp submission-retry-minutes)
+               (cl-every (lambda (minutes)
+                           (and (numberp minutes) (< 0 minutes 1.0e6)))
+                         submission-retry-minutes))
+    (submission-settings--fail
+     "`submission-retry-minutes' must be a list of numbers, not `%s'"
+     submission-retry-minutes))
+  (vconcat submission-retry-minutes))
 
 (defun submission-settings-connection ()
   "Return what is the same for every server, for `json-serialize'."

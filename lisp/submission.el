@@ -56,10 +56,14 @@
 (declare-function smtpmail-send-it "smtpmail" ())
 (declare-function smtpmail-user-mail-address "smtpmail" ())
 (declare-function smtpmail-maybe-append-domain "smtpmail" (recipient))
-(declare-function submission-job-submit "submission-job" (message plist &optional coding))
+(declare-function submission-act-send-all "submission-act" ())
+(declare-function submission-draft-extras "submission-draft" (message))
+(declare-function submission-job-submit "submission-job" (message plist &optional coding extras))
 (declare-function submission-job-wait "submission-job" (seconds))
-(declare-function submission-job-send-all "submission-job" ())
 (declare-function submission-receipt-messages "submission-receipt" ())
+(declare-function submission-signs-start "submission-signs" ())
+(declare-function submission-signs-stop "submission-signs" ())
+(declare-function submission-start-soon "submission-start" ())
 
 (defvar mail-specify-envelope-from)
 (defvar message-send-mail-function)
@@ -93,6 +97,8 @@
   "Background mail submission."
   :group 'mail
   :prefix "submission-")
+
+(require 'submission-options)
 
 (defcustom submission-sequence 'mew
   "Ports that are tried, in order, until a server answers.
@@ -216,7 +222,10 @@ can't be put there."
      (list :from (submission--smtpmail-sender)
            ;; smtpmail has collected them in reverse.
            :to (mapcar #'smtpmail-maybe-append-domain (reverse recipients)))
-     smtpmail-code-conv-from))
+     smtpmail-code-conv-from
+     (progn
+       (require 'submission-draft)
+       (submission-draft-extras buffer))))
   nil)
 
 (defun submission--smtpmail-sender ()
@@ -256,6 +265,10 @@ on."
 (defun submission--turn-on ()
   "Put ourselves in smtpmail's place."
   (advice-add 'smtpmail-via-smtp :override #'submission--via-smtp)
+  ;; First, so that the draft is as the user sees it.
+  (add-hook 'message-send-hook #'submission-draft-note -90)
+  (require 'submission-start)
+  (submission-start-soon)
   (dolist (variable '(send-mail-function message-send-mail-function))
     (when (and (boundp variable)
                (eq (default-value variable) 'sendmail-query-once))
@@ -265,6 +278,9 @@ on."
 (defun submission--turn-off ()
   "Undo what `submission--turn-on' did, unless it was changed since."
   (advice-remove 'smtpmail-via-smtp #'submission--via-smtp)
+  (remove-hook 'message-send-hook #'submission-draft-note)
+  (when (featurep 'submission-signs)
+    (submission-signs-stop))
   (pcase-dolist (`(,variable . ,value) submission--replaced)
     (when (eq (default-value variable) 'smtpmail-send-it)
       (set-default variable value)))
@@ -295,15 +311,16 @@ When this returns, the message is in the outbox, on disk.  Errors are
 children of `submission-error'; then nothing was submitted."
   (submission-submit--internal message plist))
 
-(defun submission-submit--internal (message plist &optional coding)
+(defun submission-submit--internal (message plist &optional coding extras)
   "Submit MESSAGE with PLIST, see `submission-submit'; return its id.
-CODING is the coding system of a multibyte buffer (default UTF-8)."
+CODING is the coding system of a multibyte buffer (default UTF-8).
+EXTRAS are for `submission-job-submit'."
   (when (version< emacs-version "28.1")
     (signal 'submission-module-missing
             (list (format "This needs Emacs 28.1 or later, and this is %s"
                           emacs-version))))
   (require 'submission-job)
-  (submission-job-submit message plist coding))
+  (submission-job-submit message plist coding extras))
 
 (defun submission-wait (&optional seconds)
   "Wait until nothing is being sent, at most SECONDS (default: for ever).
@@ -325,13 +342,17 @@ up.  Messages that are deferred, held or uncertain don't count."
 That is what is deferred, and what is queued or sending but whose Emacs
 is gone; not what is held or uncertain.  Return the ids."
   (interactive)
-  (require 'submission-job)
-  (submission-job-send-all))
+  (require 'submission-act)
+  (submission-act-send-all))
 
 (autoload 'submission-forget-fallbacks "submission-fallback" nil t)
 (autoload 'submission-certificates "submission-certificate" nil t)
 (autoload 'submission-certificate-accept "submission-certificate")
 (autoload 'submission-module-compile "submission-loader" nil t)
+(autoload 'submission-outbox "submission-outbox" nil t)
+(autoload 'submission-undo "submission-draft" nil t)
+(autoload 'submission-send-later "submission-draft" nil t)
+(autoload 'submission-draft-note "submission-draft")
 (autoload 'submission-diagnose "submission-diagnose" nil t)
 
 (provide 'submission)

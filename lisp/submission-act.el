@@ -16,11 +16,12 @@
 (require 'submission-entries)
 (require 'submission-file)
 (require 'submission-job)
+(require 'submission-signs)
+(require 'submission-start)
 
 (declare-function submission-module-act "ext:submission-module" (json) t)
 (declare-function submission-module-send-all "ext:submission-module" (json) t)
 (declare-function submission-module-take-over "ext:submission-module" (json) t)
-(declare-function submission-start-arm "submission-start" ())
 
 (defun submission-act (id action &rest alist)
   "Do ACTION, a string, with the message with ID; ALIST belongs to it.
@@ -120,11 +121,16 @@ has not been sent."
     ids))
 
 (defun submission-act-take-over ()
-  "Have all that waits tried now, in the background."
+  "Have all that waits tried now, in the background.
+What this Emacs has to do with already is left alone."
   (let ((directory (submission-channel-open)))
     (submission-start-arm)
     (setq submission-job--taking t)
-    (submission-module-take-over (submission-channel-argument directory))))
+    (submission-module-take-over
+     (submission-channel-argument
+      directory
+      `(skip . ,(vconcat (mapcar #'submission-job-id
+                                 (submission-job-all))))))))
 
 (provide 'submission-act)
 

@@ -61,7 +61,7 @@ It is a plist with :text, :point, :mode and :separator.")
           :separator mail-header-separator)))
 
 (defun submission-draft-buffer (message-id)
-  "Return the buffer of message-mode with MESSAGE-ID in its header, or nil."
+  "Return the buffer of a draft with MESSAGE-ID in its header, or nil."
   (and message-id
        (cl-find-if (lambda (buffer)
                      (with-current-buffer buffer
@@ -78,7 +78,7 @@ It is a plist with :text, :point, :mode and :separator.")
       (message-fetch-field "message-id"))))
 
 (defun submission-draft-extras (message)
-  "Return what goes with MESSAGE, the buffer with a message to be sent.
+  "Return what belongs to MESSAGE, the buffer with a message to be sent.
 That is a plist for `submission-job-submit', with :draft, :due and
 :replaces where there is such a thing."
   (let* ((id (with-current-buffer message
@@ -103,7 +103,7 @@ That is a plist for `submission-job-submit', with :draft, :due and
                        (time-add nil submission-delay)))))))
 
 (defun submission-draft--cleaned ()
-  "Return this buffer as a draft, without what message-mode has added.
+  "Return this buffer as a draft, without headers that were generated.
 This is where nobody noted it before."
   (let ((draft (submission-draft--here)))
     (plist-put
@@ -262,7 +262,7 @@ This is for a message that has not been tried yet: one that waits for
 The string is a date and a time, as in `2026-12-24 18:00', a time of the
 day, as in `18:00', or a duration, as in `2 hours'.  The message is in
 the outbox until then, and is sent by whichever Emacs runs at that time,
-or else by the next one.  Sending is what \\`C-c C-c' does here."
+or else by the next one."
   (interactive (list (submission-draft--read-time)))
   (let ((submission-draft--later
          (if (stringp time) (submission-draft-parse-time time) time)))

@@ -113,13 +113,14 @@ bring the file back or delete this"))
              bodies)))
 
 (defun submission-entries--stamp (attributes)
-  "Return from ATTRIBUTES what changes with a file."
+  "Return the part of ATTRIBUTES that is never the same after a change."
   (list (file-attribute-modification-time attributes)
         (file-attribute-inode-number attributes)
         (file-attribute-size attributes)))
 
 (defun submission-entries--note (id stamp body)
-  "Note that the state file of ID has STAMP; BODY says if its message is there."
+  "Note that the state file of ID has STAMP.
+BODY is non-nil if its message is there."
   (let* ((entry (submission-entries-get id))
          (known (and entry (equal stamp (submission-entry-stamp entry)))))
     (unless (and known

@@ -38,7 +38,7 @@
   (and (stringp string) (ignore-errors (parse-iso8601-time-string string))))
 
 (defun submission-receipt-time-string (time)
-  "Return TIME, a Lisp time, as the module reads it."
+  "Return TIME, a Lisp time, as the string that the module takes."
   (format-time-string "%FT%TZ" time t))
 
 (defun submission-receipt--number (number)

@@ -71,8 +71,8 @@
     (add-to-list 'global-mode-string 'submission-signs-mode-line t)
     (unless submission-signs--watch
       (setq submission-signs--watch
-            (run-with-timer 30 30 #'submission-signs--arm)))
-    (submission-signs--arm)))
+            (run-with-timer 30 30 #'submission-signs-soon)))
+    (submission-signs-soon)))
 
 (defun submission-signs-stop ()
   "Show nothing any more."
@@ -89,15 +89,15 @@
   (unless noninteractive
     (remhash id submission-signs--progress)
     (cl-pushnew id submission-signs--news :test #'equal)
-    (submission-signs--arm)))
+    (submission-signs-soon)))
 
 (defun submission-signs-progress (id sent size)
   "Note that SENT of the SIZE bytes of the message with ID were sent."
   (unless noninteractive
     (puthash id (cons sent size) submission-signs--progress)
-    (submission-signs--arm)))
+    (submission-signs-soon)))
 
-(defun submission-signs--arm ()
+(defun submission-signs-soon ()
   "Bring the signs up to date soon, once for all that happens until then."
   (unless submission-signs--timer
     (setq submission-signs--timer
@@ -123,7 +123,7 @@
 ;;;; The mode line
 
 (defun submission-signs-text (entries)
-  "Return what the mode line shows if the outbox has ENTRIES."
+  "Return the part of the mode line for an outbox with ENTRIES."
   (let* ((waiting (cl-remove-if-not #'submission-entries-waits-p entries))
          (needy (cl-count-if #'submission-entries-needs-person-p entries))
          (offline (and waiting
@@ -176,7 +176,7 @@ mouse-1: show the outbox"
 ;;;; The desktop
 
 (defun submission-signs-notify (receipt &optional notice)
-  "Tell the desktop about RECEIPT and NOTICE as `submission-notify' says."
+  "Tell the desktop about RECEIPT and NOTICE, see `submission-notify'."
   (let* ((status (plist-get receipt :status))
          (needy (or (memq status '(held refused uncertain))
                     (plist-get receipt :refused))))

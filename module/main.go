@@ -78,7 +78,7 @@ func (m *module) define(env emacs.Environment) {
 		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
 		m.sendAll)
 	defineJSON(env, "submission-module-take-over",
-		"Do what submission-module-send-all does, in the background.\nAn event tells the ids.  Return nil.\n\n(fn JSON)",
+		"Do what submission-module-send-all does, in the background.\nThe messages whose ids are in \"skip\" are left alone.  An event tells the ids.  Return nil.\n\n(fn JSON)",
 		m.takeOver)
 	defineDiagnose(env)
 }
@@ -230,9 +230,16 @@ func (m *module) sendAll(arg []byte) (string, error) {
 }
 
 func (m *module) takeOver(arg []byte) (string, error) {
-	office, _, err := m.message(arg)
+	var a struct {
+		message
+		Skip []string `json:"skip"`
+	}
+	if err := json.Unmarshal(arg, &a); err != nil {
+		return "", err
+	}
+	office, err := m.office(a.Directory)
 	if err == nil {
-		office.TakeOver()
+		office.TakeOver(a.Skip)
 	}
 	return "", err
 }

@@ -26,6 +26,7 @@ The outbox is a new directory; BINDINGS are made on top."
           (submission-channel--later nil)
           (submission-channel--timer nil)
           (submission-finished-functions nil)
+          (submission-log-file "/nowhere/log")
           (submission-sequence 'mew)
           (submission-security nil)
           (smtpmail-smtp-server "mail.example.org")
@@ -219,7 +220,8 @@ The outbox is a new directory; BINDINGS are made on top."
     (should (equal (seq-take seen 2) '((hook . accepted)
                                        (callback . accepted))))
     (should (equal (car submission-job-tests--calls)
-                   (list :directory submission-directory :id "id-1")))
+                   (list :directory submission-directory :id "id-1"
+                         :log "/nowhere/log")))
     (submission-job-tests--event "id-1" 5 "accepted")
     (should (submission-wait 0))
     (should (= (length seen) 4))

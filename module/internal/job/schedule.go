@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"submission/family"
@@ -114,7 +115,7 @@ func (d *Dispatcher) lookAround() {
 	d.mu.Unlock()
 	if now.address != "" && now.differs(before) {
 		d.send(event.Network{Network: now.network})
-		d.sendDeferred()
+		d.sendDeferred(nil)
 	}
 }
 
@@ -147,12 +148,12 @@ func (p place) differs(before place) bool {
 	return p.address != before.address
 }
 
-// sendDeferred tries now what is deferred.
-func (d *Dispatcher) sendDeferred() []string {
+// sendDeferred tries now what is deferred, but for the messages skip.
+func (d *Dispatcher) sendDeferred(skip []string) []string {
 	states, _ := d.box.List()
 	var ids []string
 	for _, s := range states {
-		if s.Status == outbox.Deferred && d.take(s.ID) {
+		if s.Status == outbox.Deferred && !slices.Contains(skip, s.ID) && d.take(s.ID) {
 			ids = append(ids, s.ID)
 		}
 	}
@@ -164,12 +165,16 @@ func (d *Dispatcher) sendDeferred() []string {
 // Emacs that ended before it could settle that. It returns the ids of what it
 // took; what another Emacs is busy with is left to it, and so is what waits for
 // a person or for a time that was set.
-func (d *Dispatcher) SendAll() []string {
-	ids := d.sendDeferred()
+func (d *Dispatcher) SendAll() []string { return d.sendAllBut(nil) }
+
+// sendAllBut is SendAll but for the messages skip.
+func (d *Dispatcher) sendAllBut(skip []string) []string {
+	ids := d.sendDeferred(skip)
 	states, _ := d.box.List()
 	now := time.Now()
 	for _, s := range states {
 		switch {
+		case slices.Contains(skip, s.ID):
 		case s.Status.Final():
 			if entry, err := d.box.Claim(s.ID); err == nil {
 				entry.Release()
@@ -184,14 +189,14 @@ func (d *Dispatcher) SendAll() []string {
 	return ids
 }
 
-// TakeOver does what SendAll does without keeping Emacs, which is told of the
-// ids in the end.
-func (d *Dispatcher) TakeOver() {
+// TakeOver does what SendAll does, but for the messages skip, without keeping
+// Emacs, which is told of the ids in the end.
+func (d *Dispatcher) TakeOver(skip []string) {
 	go func() {
 		taken := event.Taken{IDs: []string{}}
 		defer func() { d.send(taken) }()
 		defer d.guard("taking over the outbox")
-		taken.IDs = append(taken.IDs, d.SendAll()...)
+		taken.IDs = append(taken.IDs, d.sendAllBut(skip)...)
 	}()
 }
 

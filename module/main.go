@@ -54,7 +54,7 @@ func (m *module) define(env emacs.Environment) {
 			return nil, nil // every function does so when it is called
 		})
 	define(env, "submission-module-open", 2,
-		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\" and \"memory\", absolute file names, and \"interactive\".\nReturn nil.\n\n(fn PROCESS JSON)",
+		"Open an outbox and send its events to PROCESS, a pipe process.\nJSON has \"directory\" and \"memory\", absolute file names, and \"interactive\".\nWith \"transient\", nothing in it is sent but what is submitted now.\nReturn nil.\n\n(fn PROCESS JSON)",
 		m.open)
 	defineJSON(env, "submission-module-submit",
 		"Take a message into its outbox and start to send it.\nJSON has \"file\", \"envelope\", \"settings\" and \"secret\", and maybe\n\"not-before\" and \"draft\".  Return its id.\n\n(fn JSON)",
@@ -66,7 +66,7 @@ func (m *module) define(env emacs.Environment) {
 		"Let the message \"id\" of the outbox \"directory\" go if it was accepted or cancelled,\nwith a line in the file \"log\" unless that is empty.  Return nil.\n\n(fn JSON)",
 		m.settle)
 	defineJSON(env, "submission-module-act",
-		"Do \"action\" with the message \"id\" of the outbox \"directory\".\nThe actions are cancel, hold, send and arrived, and settings, which gives\nit other \"settings\".  Return nil; an error says why nothing could be done.\n\n(fn JSON)",
+		"Do \"action\" with the message \"id\" of the outbox \"directory\".\nThe actions are cancel, hold, send and arrived, settings, which gives it\nother \"settings\", and accept, which sends it to who shows the certificate\nwith the fingerprint \"pin\".  Return nil; an error says why nothing could be done.\n\n(fn JSON)",
 		m.act)
 	defineJSON(env, "submission-module-remember",
 		"Remember \"lesson\", which an event of the outbox \"directory\" has brought.\nReturn nil.\n\n(fn JSON)",
@@ -108,6 +108,7 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 		Directory   string `json:"directory"`
 		Memory      string `json:"memory"`
 		Interactive bool   `json:"interactive"`
+		Transient   bool   `json:"transient"`
 	}
 	if err := json.Unmarshal([]byte(text), &arg); err != nil {
 		return nil, err
@@ -121,7 +122,11 @@ func (m *module) open(ctx emacs.FunctionCallContext) (emacs.Value, error) {
 		office.Attach(events)
 		return nil, nil
 	}
-	office, err := job.NewDispatcher(arg.Directory, arg.Memory, arg.Interactive, events)
+	open := job.NewDispatcher
+	if arg.Transient {
+		open = job.NewTransient
+	}
+	office, err := open(arg.Directory, arg.Memory, arg.Interactive, events)
 	if err != nil {
 		events.Close()
 		return nil, asLisp(err)
@@ -206,6 +211,7 @@ func (m *module) act(arg []byte) (string, error) {
 		message
 		Action   job.Action      `json:"action"`
 		Settings json.RawMessage `json:"settings"`
+		Pin      string          `json:"pin"`
 	}
 	if err := json.Unmarshal(arg, &a); err != nil {
 		return "", err
@@ -214,8 +220,11 @@ func (m *module) act(arg []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.Action == "settings" {
+	switch a.Action {
+	case "settings":
 		return "", asLisp(office.Change(a.ID, a.Settings))
+	case "accept":
+		return "", asLisp(office.Accept(a.ID, a.Pin))
 	}
 	return "", asLisp(office.Act(a.ID, a.Action))
 }

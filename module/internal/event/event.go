@@ -43,8 +43,9 @@ type Line struct {
 // is "530" (the server wants AUTH), "535" (it refused what it was given),
 // "missing" (a user name is set, no password was found) or "again" (a later
 // try needs what is in auth-source), "token" (a fresh bearer token, as the
-// server refused the last one) or "tunnel" (an SSH tunnel to Host). Reply is
-// what the server said.
+// server refused the last one), "tunnel" (an SSH tunnel to Host) or "offered"
+// (the server offers AUTH with the mechanisms in Reply). Otherwise Reply is what
+// the server said.
 type Ask struct {
 	ID    string `json:"id"`
 	Ask   int    `json:"ask"`

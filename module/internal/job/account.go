@@ -111,12 +111,16 @@ func (a *account) next(open bool) *task {
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
 	if len(a.queue) == 0 && open && a.set.KeepConnection > 0 {
-		a.d.mu.Unlock()
-		select {
-		case <-a.more:
-		case <-time.After(seconds(a.set.KeepConnection)):
+		late := time.After(seconds(a.set.KeepConnection))
+		for waiting := true; waiting && len(a.queue) == 0; {
+			a.d.mu.Unlock()
+			select {
+			case <-a.more:
+			case <-late:
+				waiting = false
+			}
+			a.d.mu.Lock()
 		}
-		a.d.mu.Lock()
 	}
 	if len(a.queue) > 0 {
 		t := a.queue[0]

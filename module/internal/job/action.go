@@ -71,8 +71,46 @@ func (d *Dispatcher) Act(id string, action Action) error {
 	return err
 }
 
+// Accept sends a message that is held because of a certificate to a server that
+// shows the one with the fingerprint pin, which a person has accepted in place
+// of all others. The error is that of Act.
+func (d *Dispatcher) Accept(id, pin string) error {
+	entry, err := d.box.Claim(id)
+	if err != nil {
+		return err
+	}
+	settings, err := repin(entry.State().Settings, pin)
+	if state := entry.State(); err == nil && state.Reason != outbox.ReasonCertificate {
+		err = fmt.Errorf("%w: it is not held because of a certificate", outbox.ErrMove)
+	}
+	if err == nil {
+		err = entry.Move(outbox.Queued, func(s *outbox.State) { s.Settings = settings })
+	}
+	if err != nil {
+		entry.Release()
+		return err
+	}
+	d.tell(entry.State())
+	d.enqueue(entry, nil, true)
+	return nil
+}
+
+// repin returns settings with one pin and nothing else changed.
+func repin(settings json.RawMessage, pin string) (json.RawMessage, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(settings, &all); err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
+	}
+	pins, err := json.Marshal([]string{pin})
+	if err != nil {
+		return nil, err
+	}
+	all["pins"] = pins
+	return json.Marshal(all)
+}
+
 // Change gives a message that rests the settings of another account. Its status
-// stays. The error is that of Act.
+// stays, so there is nothing to tell. The error is that of Act.
 func (d *Dispatcher) Change(id string, settings json.RawMessage) error {
 	if _, err := parseSettings(settings); err != nil {
 		return err
@@ -86,11 +124,7 @@ func (d *Dispatcher) Change(id string, settings json.RawMessage) error {
 	} else {
 		err = entry.Update(func(s *outbox.State) { s.Settings = settings })
 	}
-	state := entry.State()
 	entry.Release()
-	if err == nil {
-		d.tell(state)
-	}
 	return err
 }
 

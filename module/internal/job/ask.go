@@ -23,7 +23,7 @@ type Answer struct {
 // what Lisp knows without a person goes there.
 func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Answer {
 	switch question.Why {
-	case "again", "tunnel", "token":
+	case "again", "tunnel", "token", "offered":
 	default:
 		if !d.interactive {
 			return nil
@@ -47,6 +47,14 @@ func (d *Dispatcher) ask(ctx context.Context, question event.Ask) *Answer {
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// askOffered asks for a secret; nil is none.
+func (d *Dispatcher) askOffered(ctx context.Context, question event.Ask) *Secret {
+	if answer := d.ask(ctx, question); answer != nil {
+		return answer.Secret
+	}
+	return nil
 }
 
 // Answer gives Lisp's answer to a question; one that nobody waits for any more

@@ -85,7 +85,7 @@ func credentials(secret *Secret) *session.Credentials {
 	if secret == nil {
 		return nil
 	}
-	return &session.Credentials{User: secret.User, Password: secret.Password, Token: secret.Token}
+	return &session.Credentials{User: secret.User, Password: secret.Password, Token: secret.Token, Identity: secret.Identity}
 }
 
 // errNothing says why no step was tried.
@@ -156,7 +156,7 @@ func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Ste
 	var err error
 	if dialed.Conn != nil {
 		_, through := w.(direct)
-		s, err = session.Open(ctx, dialed.Conn, a.set.config(!through, a.listen(t.id())))
+		s, err = session.Open(ctx, dialed.Conn, a.config(t, !through, step.Port))
 		if outcome, detail = greeted(err); outcome == fallback.Connected {
 			r.address, r.port = dialed.Address, step.Port
 		} else {
@@ -214,6 +214,19 @@ func greeted(err error) (fallback.Outcome, string) {
 		return fallback.Local, "cancelled"
 	}
 	return fallback.Closed, e.Error()
+}
+
+// config returns what a session for t needs to know.
+func (a *account) config(t *task, tunnelled bool, port int) session.Config {
+	c := a.set.config(tunnelled, a.listen(t.id()))
+	if a.set.AskWhenOffered {
+		c.Ask = func(ctx context.Context, offered []string) *session.Credentials {
+			return credentials(a.d.askOffered(ctx, event.Ask{
+				ID: t.id(), Host: a.set.Host, Port: port, Why: "offered", Reply: strings.Join(offered, " "),
+			}))
+		}
+	}
+	return c
 }
 
 // config returns what a session needs to know.

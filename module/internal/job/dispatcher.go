@@ -23,6 +23,7 @@ type Dispatcher struct {
 	box         *outbox.Box
 	memory      *fallback.Memory // nil: nothing is remembered
 	interactive bool
+	transient   bool // see NewTransient
 	events      atomic.Pointer[event.Stream]
 	reminders   chan time.Time // for the schedule: when to look at the outbox
 
@@ -39,6 +40,18 @@ type Dispatcher struct {
 // unless that is "". Interactive says whether a person can be asked for
 // passwords. What waits in the outbox is tried when it is due, or by SendAll.
 func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (*Dispatcher, error) {
+	return newDispatcher(dir, memory, interactive, false, events)
+}
+
+// NewTransient is NewDispatcher for messages that somebody else keeps, such as
+// Mew in its queue: what was submitted is tried once, and whatever is in the
+// outbox after that is sent only when a person says so (Act), now and after any
+// crash. So there is one owner who may send a message again.
+func NewTransient(dir, memory string, interactive bool, events *event.Stream) (*Dispatcher, error) {
+	return newDispatcher(dir, memory, interactive, true, events)
+}
+
+func newDispatcher(dir, memory string, interactive, transient bool, events *event.Stream) (*Dispatcher, error) {
 	box, err := outbox.Open(dir)
 	if err != nil {
 		return nil, err
@@ -46,6 +59,7 @@ func NewDispatcher(dir, memory string, interactive bool, events *event.Stream) (
 	d := &Dispatcher{
 		box:         box,
 		interactive: interactive,
+		transient:   transient,
 		accounts:    make(map[string]*account),
 		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Answer),

@@ -24,6 +24,7 @@ type office struct {
 	server *smtpd.Server
 	dir    string
 	states chan outbox.State // as they are told
+	asked  chan event.Ask
 }
 
 const limit = 30 * time.Second // for what takes milliseconds
@@ -35,7 +36,7 @@ func newOffice(t *testing.T, script smtpd.Script) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	o := &office{t: t, server: server, dir: filepath.Join(t.TempDir(), "outbox"), states: make(chan outbox.State, 10000)}
+	o := &office{t: t, server: server, dir: filepath.Join(t.TempDir(), "outbox"), states: make(chan outbox.State, 10000), asked: make(chan event.Ask, 100)}
 	r, w := io.Pipe()
 	stream := event.NewStream(w)
 	t.Cleanup(stream.Close)
@@ -49,6 +50,12 @@ func newOffice(t *testing.T, script smtpd.Script) *office {
 				t.Errorf("event %s: %v", lines.Text(), err)
 			}
 			switch e.Event {
+			case "ask":
+				var q event.Ask
+				if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
+					t.Errorf("event %s: %v", lines.Text(), err)
+				}
+				o.asked <- q
 			case "state":
 				o.states <- e.State
 			case "error":

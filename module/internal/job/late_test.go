@@ -151,7 +151,6 @@ func TestChange(t *testing.T) {
 	if err := o.Change(id, raw); err != nil {
 		t.Fatal(err)
 	}
-	o.wait(id, outbox.Deferred)
 	if err := o.Act(id, Send); err != nil {
 		t.Fatal(err)
 	}

@@ -202,6 +202,9 @@ func (d *Dispatcher) TakeOver(skip []string) {
 
 // take claims a message and starts to send it, if it is there to be sent.
 func (d *Dispatcher) take(id string) bool {
+	if d.transient {
+		return false
+	}
 	entry, err := d.box.Claim(id)
 	if err != nil {
 		return false // somebody else's, or gone

@@ -35,7 +35,9 @@ type Settings struct {
 	RequireTLS         bool             `json:"require-tls"`
 	Transcript         bool             `json:"transcript"`
 	RetryMinutes       []float64        `json:"retry-minutes"`
-	RefreshDate        bool             `json:"refresh-date"` // a message that is sent late gets a new Date
+	RefreshDate        bool             `json:"refresh-date"`     // a message that is sent late gets a new Date
+	KeepConnection     float64          `json:"keep-connection"`  // seconds that a link waits for another message
+	AskWhenOffered     bool             `json:"ask-when-offered"` // Lisp is asked for the secret when the server offers AUTH
 	Timeouts           Timeouts         `json:"timeouts"`
 }
 
@@ -78,6 +80,7 @@ type Secret struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Token    string `json:"token"`
+	Identity string `json:"identity"` // to act as, with PLAIN; "": that of the user
 }
 
 // Envelope is the envelope of RFC 5321 §2.3.1.

@@ -29,6 +29,7 @@ type Credentials struct {
 	User     string
 	Password string
 	Token    string // a bearer token (RFC 6750) for OAUTHBEARER and XOAUTH2
+	Identity string // the authorization identity of PLAIN (RFC 4616); "": the server derives it
 }
 
 // ErrToken is wrapped by the error of kind auth of a server that refused the
@@ -69,7 +70,7 @@ func mechanisms() []mechanism {
 		{sasl.OAuthBearer, true, needToken, simple(func(c *Credentials) sasl.Client { return newOAuthBearer(c.User, c.Token) })},
 		{xoauth2, true, needToken, simple(func(c *Credentials) sasl.Client { return newXOAuth2(c.User, c.Token) })},
 		{cramMD5, false, needPassword, simple(func(c *Credentials) sasl.Client { return &cramClient{user: c.User, password: c.Password} })},
-		{sasl.Plain, true, needPassword, simple(func(c *Credentials) sasl.Client { return sasl.NewPlainClient("", c.User, c.Password) })},
+		{sasl.Plain, true, needPassword, simple(func(c *Credentials) sasl.Client { return sasl.NewPlainClient(c.Identity, c.User, c.Password) })},
 		{sasl.Login, true, needPassword, simple(func(c *Credentials) sasl.Client { return &loginClient{answers: []string{c.User, c.Password}} })},
 	}
 }
@@ -145,6 +146,11 @@ func (s *Session) auth(ctx context.Context, cred *Credentials) error {
 	if !s.ext.has("AUTH") || !s.trusted() && s.cfg.Security != Plain {
 		return nil
 	}
+	if cred == nil && s.cfg.Ask != nil {
+		if cred = s.cfg.Ask(ctx, s.ext["AUTH"]); cred == nil {
+			return &Error{Stage: StageAuth, Kind: KindAuth, Err: errors.New("no password was given")}
+		}
+	}
 	if cred == nil {
 		cred = &Credentials{}
 	}
@@ -197,7 +203,7 @@ func (s *Session) auth(ctx context.Context, cred *Credentials) error {
 // character.
 func (c *Credentials) sendable() bool {
 	control := func(r rune) bool { return r < ' ' }
-	return strings.IndexByte(c.User, 0) < 0 && strings.IndexByte(c.Password, 0) < 0 &&
+	return strings.IndexByte(c.User+c.Identity, 0) < 0 && strings.IndexByte(c.Password, 0) < 0 &&
 		(c.Token == "" || !strings.ContainsFunc(c.Token, control) && !strings.ContainsFunc(c.User, control))
 }
 

@@ -73,6 +73,10 @@ type Config struct {
 	// ClientCertificate is shown to a peer that is proved and asks for one.
 	ClientCertificate *tls.Certificate
 
+	// Ask is asked for credentials when AUTH is on offer, with the mechanisms,
+	// and Start was given none; what it returns may be nil. nil: nobody is asked.
+	Ask func(ctx context.Context, offered []string) *Credentials
+
 	// Trace is shown each line of the dialogue without its line end, ours with
 	// client true, secrets blotted out; of the message only its size. It is
 	// called by the goroutine that uses the session. nil: nobody looks.

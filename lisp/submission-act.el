@@ -38,6 +38,10 @@ An error says why nothing could be done."
       (error
        (setf (submission-job-wish job) nil)
        (signal (car err) (cdr err))))
+    ;; `submission-wait' waits for it from now on.
+    (when (member action '("send" "accept"))
+      (setf (submission-job-status job) 'queued
+            (submission-job-due job) nil))
     (submission-signs-changed id)))
 
 (defun submission-act-stop (id function)

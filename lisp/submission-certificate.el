@@ -27,7 +27,7 @@
 (require 'submission-channel)
 (require 'submission-receipt)
 
-(declare-function submission-job-act "submission-job" (id directory action &rest alist))
+(declare-function submission-act "submission-act" (id action &rest alist))
 
 (defvar submission-certificate--asked nil
   "What was asked about in this session: lists (HOST FINGERPRINT).")
@@ -118,7 +118,7 @@ What waits in the outbox keeps what was accepted for it."
 ;;;; The messages that wait
 
 (defun submission-certificate--held ()
-  "Return what is held because of a certificate: lists (ID CERTIFICATE FILE)."
+  "Return what is held because of a certificate: lists (ID CERTIFICATE)."
   (let ((directory (submission-channel-directory)))
     (delq nil
           (mapcar
@@ -127,8 +127,8 @@ What waits in the outbox keeps what was accepted for it."
                (and (equal (plist-get state :status) "held")
                     (equal (plist-get state :reason) "certificate")
                     (plist-get state :certificate)
-                    (list (plist-get state :id) (plist-get state :certificate)
-                          file))))
+                    (list (plist-get state :id)
+                          (plist-get state :certificate)))))
            (and (file-directory-p directory)
                 (directory-files directory t "\\`[^.].*\\.json\\'"))))))
 
@@ -143,37 +143,17 @@ The value is as that of `submission-certificate--held'."
             (equal fingerprint (plist-get certificate :fingerprint)))))
    (submission-certificate--held)))
 
-(defun submission-certificate--settings (file fingerprint)
-  "Return the settings in FILE, a state, with FINGERPRINT as the only pin."
-  (let ((settings
-         (alist-get 'settings
-                    (with-temp-buffer
-                      (let ((file-name-handler-alist nil)
-                            (coding-system-for-read 'utf-8-unix))
-                        (insert-file-contents file))
-                      ;; As it will be written again.
-                      (json-parse-string
-                       (buffer-string) :object-type 'alist :array-type 'array
-                       :null-object :null :false-object :false)))))
-    (setf (alist-get 'pins settings) (vector fingerprint))
-    settings))
-
-(defun submission-certificate--send (id file fingerprint)
-  "Send the message with ID and the state FILE to who has FINGERPRINT.
+(defun submission-certificate--send (id fingerprint)
+  "Send the message with ID to a server that shows FINGERPRINT.
 Return ID, or nil if it can't be sent now."
-  (require 'submission-job)
-  (let ((directory (submission-channel-open)))
-    (condition-case err
-        (progn
-          (submission-job-act
-           id directory "settings"
-           `(settings . ,(submission-certificate--settings file fingerprint)))
-          (submission-job-act id directory "send")
-          id)
-      ;; Another Emacs has it, or it is gone.
-      (submission-error
-       (message "submission: %s" (error-message-string err))
-       nil))))
+  (require 'submission-act)
+  (condition-case err
+      (progn (submission-act id "accept" `(pin . ,fingerprint))
+             id)
+    ;; Another Emacs has it, or it is gone.
+    (submission-error
+     (message "submission: %s" (error-message-string err))
+     nil)))
 
 ;;;###autoload
 (defun submission-certificate-accept (host fingerprint &optional once)
@@ -192,8 +172,8 @@ their ids."
     (unless once
       (submission-certificate--pin-for-good
        (or (cadar waiting) (list :host host :fingerprint fingerprint))))
-    (delq nil (mapcar (pcase-lambda (`(,id ,_ ,file))
-                        (submission-certificate--send id file fingerprint))
+    (delq nil (mapcar (lambda (held)
+                        (submission-certificate--send (car held) fingerprint))
                       waiting))))
 
 ;;;; The question
@@ -206,9 +186,8 @@ user is asked in a quiet moment, once."
         (fingerprint (plist-get certificate :fingerprint)))
     (cond ((member fingerprint (plist-get certificate :pins)))
           ((member fingerprint (submission-certificate-pins host))
-           (pcase-dolist (`(,id ,_ ,file)
-                          (submission-certificate--waiting host fingerprint))
-             (submission-certificate--send id file fingerprint)))
+           (dolist (held (submission-certificate--waiting host fingerprint))
+             (submission-certificate--send (car held) fingerprint)))
           ((or noninteractive
                (member (list host fingerprint) submission-certificate--asked)))
           (t
@@ -225,10 +204,12 @@ The answer is a word, so that no key can give it by accident."
       (pcase (save-window-excursion
                (submission-certificate--show certificate)
                (condition-case nil
-                   (completing-read
-                    (format "Accept this certificate of %s \
-(always, once or no)? " host)
-                    '("always" "once" "no") nil t)
+                   (let ((read-answer-short nil))
+                     (read-answer
+                      (format "Accept this certificate of %s? " host)
+                      '(("always" ?a "for all messages to this server")
+                        ("once" ?o "for the messages that wait for it")
+                        ("no" ?n "leave them in the outbox"))))
                  (quit nil)))
         ("always" (submission-certificate-accept host fingerprint))
         ("once" (submission-certificate-accept host fingerprint t))
@@ -369,8 +350,10 @@ for it, and \\[submission-certificates-forget] forgets an accepted one."
 ONCE is as in `submission-certificate-accept'."
   (let* ((certificate (submission-certificate--at-point))
          (host (plist-get certificate :host)))
-    (submission-certificate--show certificate)
-    (when (yes-or-no-p (format question host))
+    (when (save-window-excursion
+            (submission-certificate--show certificate)
+            (let ((use-short-answers nil))
+              (yes-or-no-p (format question host))))
       (submission-certificate-accept
        host (plist-get certificate :fingerprint) once)
       (tabulated-list-print t))))

@@ -85,7 +85,8 @@ type Warning struct {
 }
 
 // Bug tells of a fault of ours that was caught, or that the outbox could not be
-// written. ID is the message that is not worked on any more, "" for none.
+// written. ID is the message that is not worked on any more, "" for none; Text
+// is "" where the same was told already.
 type Bug struct {
 	ID   string `json:"id,omitempty"`
 	Text string `json:"text"`

@@ -195,11 +195,7 @@ func (a *account) deliver(t *task, l *link) (open *link) {
 // fail gives a message that was not tried the ending of one to the same server
 // that was.
 func (a *account) fail(t *task, e ending) {
-	if err := t.entry.Move(outbox.Sending, func(s *outbox.State) { s.Tries++ }); err != nil {
-		a.d.diskTrouble(t, err)
-		return
-	}
-	e.result = session.Result{}
+	e.result, e.shared = session.Result{}, true
 	a.d.finish(t, e)
 }
 

@@ -26,6 +26,7 @@ type Dispatcher struct {
 	transient   bool // see NewTransient
 	events      atomic.Pointer[event.Stream]
 	reminders   chan time.Time // for the schedule: when to look at the outbox
+	troubles    troubles
 
 	mu       sync.Mutex
 	accounts map[string]*account // those with messages to send, by their settings

@@ -25,6 +25,7 @@ type office struct {
 	dir    string
 	states chan outbox.State // as they are told
 	asked  chan event.Ask
+	warned chan string
 }
 
 const limit = 30 * time.Second // for what takes milliseconds
@@ -36,7 +37,7 @@ func newOffice(t *testing.T, script smtpd.Script) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	o := &office{t: t, server: server, dir: filepath.Join(t.TempDir(), "outbox"), states: make(chan outbox.State, 10000), asked: make(chan event.Ask, 100)}
+	o := &office{t: t, server: server, dir: filepath.Join(t.TempDir(), "outbox"), states: make(chan outbox.State, 10000), asked: make(chan event.Ask, 100), warned: make(chan string, 100)}
 	r, w := io.Pipe()
 	stream := event.NewStream(w)
 	t.Cleanup(stream.Close)
@@ -58,6 +59,8 @@ func newOffice(t *testing.T, script smtpd.Script) *office {
 				o.asked <- q
 			case "state":
 				o.states <- e.State
+			case "warning":
+				o.warned <- e.Text
 			case "error":
 				t.Errorf("a fault: %s", e.Text)
 			}
@@ -165,6 +168,23 @@ func TestAServerThatIsDownIsTriedOnce(t *testing.T) {
 	o.all(n, outbox.Deferred)
 	if sessions := len(o.server.Sessions()); sessions != 1 {
 		t.Errorf("%d connections to a server that is down", sessions)
+	}
+	// Those that were not tried themselves were written once, and count a try.
+	states, _ := o.box.List()
+	rewritten := 0
+	for _, s := range states {
+		if s.Tries != 1 {
+			t.Errorf("%s: %d tries", s.ID, s.Tries)
+		}
+		if s.Rev > 2 {
+			rewritten++
+		}
+	}
+	if rewritten > 1 {
+		t.Errorf("%d of %d states were written more often than needed", rewritten, len(states))
+	}
+	for _, id := range o.SendAll() {
+		o.wait(id, outbox.Deferred)
 	}
 }
 

@@ -5,11 +5,9 @@ package job
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
-	"submission/module/internal/event"
 	"submission/module/internal/outbox"
 	"submission/module/internal/session"
 )
@@ -32,6 +30,7 @@ type ending struct {
 	wantsToken    bool            // the server refused the bearer token
 	certificate   json.RawMessage // of the server, if it is the trouble
 
+	shared bool // it is that of another message's try
 	forAll bool // it holds for every message that waits for this server
 	over   bool // the link can't be used any more
 	stale  bool // the link was closed before anything of this message was said
@@ -97,6 +96,9 @@ func (d *Dispatcher) finish(t *task, e ending) {
 // record puts an ending into the state of a message whose recipients left are
 // still to be reached.
 func (e ending) record(s *outbox.State, status outbox.Status, left []string) {
+	if e.shared {
+		s.Tries++
+	}
 	s.Reason, s.Detail, s.Certificate = e.reason, e.detail, e.certificate
 	if status != outbox.Accepted && status != outbox.Refused {
 		s.Envelope.To = left
@@ -134,12 +136,4 @@ func (d *Dispatcher) leave(t *task) {
 	d.mu.Unlock()
 	t.cancel(nil)
 	t.entry.Release()
-}
-
-// diskTrouble tells that a state could not be written, and gives the message
-// up. The disk is the truth: the message stays what it is there, so it is
-// tried again, or is uncertain, when an Emacs next takes it.
-func (d *Dispatcher) diskTrouble(t *task, err error) {
-	d.send(event.Bug{ID: t.id(), Text: fmt.Sprintf("message %s: its state could not be written: %v", t.id(), err)})
-	d.leave(t)
 }

@@ -56,8 +56,9 @@ func (d *Dispatcher) keepTime(ctx context.Context) {
 			}
 			next = at
 		case <-timer.C:
-			d.sendDue(time.Now())
-			next = d.nextDue(time.Now())
+			now := time.Now()
+			d.sendDue(now)
+			next = d.nextDue(now)
 		}
 		timer.Reset(time.Until(next))
 	}
@@ -69,12 +70,13 @@ func (d *Dispatcher) remind(at time.Time) {
 }
 
 // nextDue returns when to look at the outbox again: when the next message is
-// due, but not within a second, and after a glance at the latest.
+// due, but not within a second, and after a glance at the latest. What was due
+// already has been taken, or can't be taken now.
 func (d *Dispatcher) nextDue(now time.Time) time.Time {
 	next := now.Add(glance)
 	states, _ := d.box.List()
 	for _, s := range states {
-		if waits(s.Status) && s.NextTry != nil && s.NextTry.Before(next) {
+		if waits(s.Status) && !due(s, now) && s.NextTry.Before(next) {
 			next = *s.NextTry
 		}
 	}
@@ -88,11 +90,23 @@ func (d *Dispatcher) nextDue(now time.Time) time.Time {
 func (d *Dispatcher) sendDue(now time.Time) {
 	states, _ := d.box.List()
 	for _, s := range states {
-		due := s.NextTry == nil || !s.NextTry.After(now)
-		if waits(s.Status) && due || s.Status == outbox.Sending {
+		if waits(s.Status) && due(s, now) || s.Status == outbox.Sending {
 			d.take(s.ID)
 		}
 	}
+}
+
+// due reports whether the time of the next try has come. One that is farther
+// away than any wait was written by a clock that was wrong, and is set right.
+func due(s outbox.State, now time.Time) bool {
+	if s.NextTry == nil || !s.NextTry.After(now) {
+		return true
+	}
+	if s.Status != outbox.Deferred {
+		return false // a person has said when
+	}
+	set, err := parseSettings(s.Settings)
+	return err == nil && s.NextTry.Sub(now) > set.retryAfter(s.Tries)+glance
 }
 
 // waits reports whether a message in this status is tried by itself.
@@ -115,7 +129,7 @@ func (d *Dispatcher) lookAround() {
 	d.mu.Unlock()
 	if now.address != "" && now.differs(before) {
 		d.send(event.Network{Network: now.network})
-		d.sendDeferred(nil)
+		d.sendDeferred()
 	}
 }
 
@@ -148,12 +162,12 @@ func (p place) differs(before place) bool {
 	return p.address != before.address
 }
 
-// sendDeferred tries now what is deferred, but for the messages skip.
-func (d *Dispatcher) sendDeferred(skip []string) []string {
+// sendDeferred tries now what is deferred.
+func (d *Dispatcher) sendDeferred() []string {
 	states, _ := d.box.List()
 	var ids []string
 	for _, s := range states {
-		if s.Status == outbox.Deferred && !slices.Contains(skip, s.ID) && d.take(s.ID) {
+		if s.Status == outbox.Deferred && d.take(s.ID) {
 			ids = append(ids, s.ID)
 		}
 	}
@@ -164,14 +178,19 @@ func (d *Dispatcher) sendDeferred(skip []string) []string {
 // Emacs is gone; and it tells again of what was accepted or cancelled in an
 // Emacs that ended before it could settle that. It returns the ids of what it
 // took; what another Emacs is busy with is left to it, and so is what waits for
-// a person or for a time that was set.
+// a person or for a time that was set. What can't be sent, as a file is missing
+// or can't be read, is told.
 func (d *Dispatcher) SendAll() []string { return d.sendAllBut(nil) }
 
 // sendAllBut is SendAll but for the messages skip.
 func (d *Dispatcher) sendAllBut(skip []string) []string {
-	ids := d.sendDeferred(skip)
-	states, _ := d.box.List()
+	states, problems := d.box.List()
+	d.troubles.forget()
+	for _, err := range problems {
+		d.trouble(err)
+	}
 	now := time.Now()
+	var ids []string
 	for _, s := range states {
 		switch {
 		case slices.Contains(skip, s.ID):
@@ -180,7 +199,7 @@ func (d *Dispatcher) sendAllBut(skip []string) []string {
 				entry.Release()
 				d.tell(s)
 			}
-		case s.Status == outbox.Sending, s.Status == outbox.Queued && (s.NextTry == nil || !s.NextTry.After(now)):
+		case s.Status == outbox.Sending, s.Status == outbox.Deferred, s.Status == outbox.Queued && due(s, now):
 			if d.take(s.ID) {
 				ids = append(ids, s.ID)
 			}
@@ -207,7 +226,8 @@ func (d *Dispatcher) take(id string) bool {
 	}
 	entry, err := d.box.Claim(id)
 	if err != nil {
-		return false // somebody else's, or gone
+		d.trouble(err)
+		return false
 	}
 	state := entry.State()
 	if !waits(state.Status) {
@@ -216,13 +236,6 @@ func (d *Dispatcher) take(id string) bool {
 			d.tell(state)
 		}
 		return false
-	}
-	if state.Status == outbox.Deferred {
-		if err := entry.Move(outbox.Queued, nil); err != nil {
-			entry.Release()
-			return false
-		}
-		d.tell(entry.State())
 	}
 	d.enqueue(entry, nil, true)
 	return true

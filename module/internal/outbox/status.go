@@ -48,7 +48,7 @@ type row struct {
 var table = [...]row{
 	{from: Queued, to: []Status{Sending, Deferred, Held, Cancelled}},
 	{from: Sending, to: []Status{Deferred, Held, Refused, Uncertain, Accepted}, dry: []Status{Queued, Cancelled}},
-	{from: Deferred, to: []Status{Queued, Sending, Held, Cancelled}},
+	{from: Deferred, to: []Status{Queued, Sending, Deferred, Held, Cancelled}},
 	{from: Held, to: []Status{Queued, Cancelled}},
 	{from: Refused, to: []Status{Queued, Cancelled}},
 	{from: Uncertain, to: []Status{Queued, Accepted, Cancelled}},

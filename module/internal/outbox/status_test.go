@@ -14,7 +14,7 @@ func TestMoves(t *testing.T) {
 	want := map[Status]string{
 		Queued:    ".+++...+",
 		Sending:   "d.+++++d",
-		Deferred:  "++.+...+",
+		Deferred:  "++++...+",
 		Held:      "+......+",
 		Refused:   "+......+",
 		Uncertain: "+.....++",

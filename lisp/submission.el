@@ -49,6 +49,7 @@
 ;;; Code:
 
 (require 'cl-lib)
+(require 'subr-x)
 (require 'submission-security)
 
 (declare-function message-narrow-to-headers "message" ())
@@ -61,8 +62,8 @@
 (declare-function submission-job-submit "submission-job" (message plist &optional coding extras))
 (declare-function submission-job-wait "submission-job" (seconds))
 (declare-function submission-receipt-messages "submission-receipt" ())
-(declare-function submission-signs-start "submission-signs" ())
 (declare-function submission-signs-stop "submission-signs" ())
+(declare-function submission-start-now "submission-start" ())
 (declare-function submission-start-soon "submission-start" ())
 
 (defvar mail-specify-envelope-from)
@@ -217,16 +218,43 @@ This stands in for `smtpmail-via-smtp'.  Return nil, which means
 success, once the message is in the outbox; signal an error if it
 can't be put there."
   (with-current-buffer buffer
+    (submission--check-header)
     (submission-submit--internal
      buffer
      (list :from (submission--smtpmail-sender)
-           ;; smtpmail has collected them in reverse.
-           :to (mapcar #'smtpmail-maybe-append-domain (reverse recipients)))
+           :to (submission--smtpmail-recipients recipients))
      smtpmail-code-conv-from
      (progn
        (require 'submission-draft)
        (submission-draft-extras buffer))))
   nil)
+
+(defun submission--check-header ()
+  "Signal an error if an address header of this buffer can't be trusted.
+smtpmail drops control characters from addresses, which makes other
+addresses of them."
+  (save-excursion
+    (save-restriction
+      (message-narrow-to-headers)
+      (goto-char (point-min))
+      (let ((case-fold-search t))
+        (when (re-search-forward
+               "^\\(resent-\\)?\\(to\\|cc\\|from\\):\\(.*\n[ \t]\\)*.*[\0\r]"
+               nil t)
+          (signal 'submission-envelope-error
+                  (list "There is a control character in an address; \
+take it out")))))))
+
+(defun submission--smtpmail-recipients (recipients)
+  "Return RECIPIENTS, smtpmail's list, in the order of the header.
+What is left of the syntax of a group is taken out of it."
+  (delq nil
+        (mapcar (lambda (recipient)
+                  (let ((address (string-trim-right recipient ";+")))
+                    (unless (string-suffix-p ":" address)
+                      (smtpmail-maybe-append-domain address))))
+                ;; smtpmail has collected them in reverse.
+                (reverse recipients))))
 
 (defun submission--smtpmail-sender ()
   "Return the envelope sender that smtpmail would use, or nil."
@@ -265,8 +293,8 @@ on."
 (defun submission--turn-on ()
   "Put ourselves in smtpmail's place."
   (advice-add 'smtpmail-via-smtp :override #'submission--via-smtp)
-  ;; First, so that the draft is as the user sees it.
-  (add-hook 'message-send-hook #'submission-draft-note -90)
+  ;; By the time of `message-send-hook' the header has been sorted.
+  (advice-add 'message-send :before #'submission-draft-note)
   (require 'submission-start)
   (submission-start-soon)
   (dolist (variable '(send-mail-function message-send-mail-function))
@@ -278,7 +306,7 @@ on."
 (defun submission--turn-off ()
   "Undo what `submission--turn-on' did, unless it was changed since."
   (advice-remove 'smtpmail-via-smtp #'submission--via-smtp)
-  (remove-hook 'message-send-hook #'submission-draft-note)
+  (advice-remove 'message-send #'submission-draft-note)
   (when (featurep 'submission-signs)
     (submission-signs-stop))
   (pcase-dolist (`(,variable . ,value) submission--replaced)
@@ -327,6 +355,8 @@ EXTRAS are for `submission-job-submit'."
 Events are handled in the meantime.  Return t when no message is queued
 or sending and every hook and callback has run, nil when the time was
 up.  Messages that are deferred, held or uncertain don't count."
+  (when (featurep 'submission-start)
+    (submission-start-now))
   (or (not (featurep 'submission-job))
       (submission-job-wait seconds)))
 

@@ -213,7 +213,10 @@ HELD is non-nil if a person has to mend something."
                   (failed (concat failed "; it said: " words))
                   ((string-empty-p words) "ssh ended and said nothing")
                   (t (concat "ssh said: " words)))
-            (string-match-p submission-tunnel--person words))))))
+            (or (string-match-p submission-tunnel--person words)
+                ;; It could not be run.
+                (memq (process-exit-status (submission-tunnel-process tunnel))
+                      '(126 127))))))))
 
 (defun submission-tunnel--forget (tunnel)
   "Take TUNNEL, which has ended, off the table."

@@ -32,7 +32,7 @@ packages_for() {
         build) echo "cc:gcc make:make" ;;
         demo) echo "cc:gcc make:make emacs:emacs-nox" ;;
         test) echo "cc:gcc make:make emacs:emacs-nox ip:iproute2 unshare:util-linux" \
-                   "nft:nftables tmux:tmux openssl:openssl makeinfo:texinfo shellcheck:shellcheck" ;;
+                   "nft:nftables tmux:tmux openssl:openssl ssh:openssh-client makeinfo:texinfo shellcheck:shellcheck" ;;
     esac
 }
 

@@ -42,6 +42,12 @@
 // example.org is delivered to a maildir each, any other recipient is refused;
 // so is the sender refused@example.org. Messages of 60 MB are taken.
 //
+// # SSH
+//
+// StartSSH starts an OpenSSH server in the same way, but on 127.0.0.1 of the
+// machine's own network: one sshd for each connection, which the test accepts
+// and can cut.
+//
 // This needs Linux and root, and Debian for its packages. Start skips the test
 // and says why where one of them isn't there; where all are, what fails is a
 // failure.

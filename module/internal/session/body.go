@@ -20,6 +20,7 @@ const (
 // NUL and those of overlong lines too. The zero value is at the start of a
 // message.
 type lineEnds struct {
+	plain    bool  // dots stay as they are, as BDAT wants them
 	size     int64 // of the message so far: line ends as CRLF, no dots doubled
 	eightBit bool  // a byte above 127 has passed
 	utf8     bool  // one has passed in the header
@@ -47,7 +48,7 @@ func (l *lineEnds) add(dst, src []byte) []byte {
 		l.eightBit = l.eightBit || high >= 0x80
 		l.utf8 = l.utf8 || high >= 0x80 && !l.body
 		if end > i {
-			if !l.inLine && src[i] == '.' {
+			if !l.inLine && !l.plain && src[i] == '.' {
 				dst = append(dst, '.')
 				dots++
 			}

@@ -30,6 +30,13 @@
 // decides, and everything else is [KindUncertain]. Before that moment a
 // message can't have been accepted: an unfinished DATA is ended by closing the
 // connection, never by QUIT or RSET, which a server could take for the end.
+// With BDAT the last bytes of the message are what the dot is to DATA; where
+// the whole transaction goes in one write, that is what mark is called before.
+//
+// No round trip that can be saved. With PIPELINING the envelope and DATA go in
+// one write, with CHUNKING the message too if it isn't large. The replies are
+// judged in their order as if each had been waited for. Replies are read while
+// commands are still being written, so no list of recipients is too long.
 //
 // No wait without a limit. Each reply as a whole has its time (RFC 5321
 // §4.5.3.2), so has each block written; when ctx ends the connection is closed
@@ -41,13 +48,15 @@
 // for the answer to the next command. They end the session, unless they are
 // its goodbye (421). While a message is being written a goroutine listens, so
 // that a server that says no in the middle is heard at once and one that says
-// yes too early isn't believed.
+// yes too early isn't believed; and between two messages, so that one that has
+// gone is known to be gone before the next message is begun.
 //
 // # Reading on
 //
 // wire.go and reply.go are the connection and what is read from it; hello.go,
 // tls.go with certificate.go, and auth.go are Start; options.go and send.go are
-// the transaction, body.go the bytes of a message. A further SASL mechanism is a
+// the transaction, pipeline.go and chunk.go its faster forms, body.go the bytes
+// of a message. A further SASL mechanism is a
 // line in the table of auth.go and, if no library has it, a client in sasl.go,
 // as SCRAM has one in scram.go; blot.go hides what mechanisms show.
 package session

@@ -49,11 +49,12 @@ type Result struct {
 // added; nothing else is changed. If nobody is accepted the error is of kind
 // recipients and no DATA was sent.
 //
-// beforeDot, if not nil, is called when the whole message is written and all
-// that is left is the final dot; an error from it ends the session, and the
-// message with it. When beforeDot has been called and the error isn't of kind
-// local, the message may have been taken unless the reply says otherwise: kind
-// uncertain means that nothing well-formed came.
+// beforeDot, if not nil, is called when all that is left to be written is what
+// ends the message: the final dot, or with CHUNKING its last bytes, which may
+// be the whole transaction; the result then tells of no recipient. An error
+// from it ends the session, and the message with it. From then on kind uncertain
+// means that the end went out and nothing well-formed came; with every other
+// error the message was not taken.
 //
 // After a message that was accepted or refused by a reply other than 421 the
 // session can be used for another one.
@@ -65,39 +66,68 @@ func (s *Session) Send(ctx context.Context, env Envelope, body io.Reader, before
 		return result, err
 	}
 	result.DSN = lines.dsn
-	if err := s.envelope(ctx, env.To, lines, &result); err != nil {
-		return result, err
-	}
-	if err := s.data(ctx, &result); err != nil {
-		return result, err
-	}
-	if err := s.message(ctx, env, body, beforeDot, &result); err != nil {
-		return result, err
-	}
-	return result, nil
+	err = s.transaction(ctx, env, lines, body, beforeDot, &result)
+	s.listen()
+	return result, err
 }
 
-// envelope says MAIL and each RCPT, after RSET where an earlier transaction
-// may be open.
-func (s *Session) envelope(ctx context.Context, to []string, lines commands, result *Result) error {
+// transaction takes as few round trips as the server's extensions allow: two
+// with PIPELINING, one with CHUNKING besides.
+func (s *Session) transaction(ctx context.Context, env Envelope, lines commands, body io.Reader, beforeDot func(Result) error, result *Result) error {
+	chunking := s.chunking(env)
+	if chunking && env.Size <= maxAtOnce {
+		return s.atOnce(ctx, env, lines, body, beforeDot, result)
+	}
+	if chunking {
+		if _, err := s.together(ctx, env.To, lines, "", result); err != nil {
+			return err
+		}
+		return s.chunk(ctx, env, body, beforeDot, result)
+	}
+	var reply Reply
+	var err error
+	if s.ext.has("PIPELINING") {
+		reply, err = s.together(ctx, env.To, lines, "DATA", result)
+	} else if err = s.envelope(ctx, env.To, lines, s.command, false, result); err == nil {
+		reply, err = s.command(ctx, StageData, s.limits.DataInitiation, "DATA")
+	}
+	if err != nil {
+		return err
+	}
+	result.Reply = reply
+	if reply.Code != 354 {
+		return s.refused(StageData, reply)
+	}
+	return s.message(ctx, env, body, beforeDot, result)
+}
+
+// envelope has MAIL and each RCPT answered, after RSET where an earlier
+// transaction may be open. With committed the message is already on its way: a
+// recipient who would have ended the transaction is then one who is refused,
+// if there are others.
+func (s *Session) envelope(ctx context.Context, to []string, lines commands, ask asker, committed bool, result *Result) error {
 	if s.begun {
-		if err := s.expect2(ctx, StageReset, "RSET", result); err != nil {
+		if err := s.expect2(ctx, StageReset, "RSET", ask, result); err != nil {
 			return err
 		}
 	}
 	s.begun = true
-	if err := s.expect2(ctx, StageMail, lines.mail, result); err != nil {
+	if err := s.expect2(ctx, StageMail, lines.mail, ask, result); err != nil {
 		return err
 	}
 	accepted, room := 0, maxReplies
+	var auth *Reply
 	for i, line := range lines.rcpt {
-		reply, err := s.command(ctx, StageRcpt, s.limits.Command, line)
+		reply, err := ask(ctx, StageRcpt, s.limits.Command, line)
 		if err != nil {
 			return err
 		}
 		result.Reply = reply
 		class := reply.class()
-		if class == 3 || reply.Code == 421 || isAuthCode(reply.Code) {
+		switch {
+		case committed && isAuthCode(reply.Code):
+			auth = &reply
+		case class == 3, reply.Code == 421, isAuthCode(reply.Code):
 			return s.refused(StageRcpt, reply)
 		}
 		reply = reply.shortened(min(room, maxRecipientReply))
@@ -107,34 +137,25 @@ func (s *Session) envelope(ctx context.Context, to []string, lines commands, res
 			accepted++
 		}
 	}
+	if accepted == 0 && auth != nil {
+		result.Recipients = nil
+		return s.refused(StageRcpt, *auth)
+	}
 	if accepted == 0 {
 		return &Error{Stage: StageRcpt, Kind: KindRecipients, Reply: result.Reply, Err: errors.New("every recipient was refused")}
 	}
 	return nil
 }
 
-// expect2 sends a command that goes well with 2xx or not at all.
-func (s *Session) expect2(ctx context.Context, stage Stage, line string, result *Result) error {
-	reply, err := s.command(ctx, stage, s.limits.Command, line)
+// expect2 is for a command that goes well with 2xx or not at all.
+func (s *Session) expect2(ctx context.Context, stage Stage, line string, ask asker, result *Result) error {
+	reply, err := ask(ctx, stage, s.limits.Command, line)
 	if err != nil {
 		return err
 	}
 	result.Reply = reply
 	if reply.class() != 2 {
 		return s.refused(stage, reply)
-	}
-	return nil
-}
-
-// data says DATA and waits for 354.
-func (s *Session) data(ctx context.Context, result *Result) error {
-	reply, err := s.command(ctx, StageData, s.limits.DataInitiation, "DATA")
-	if err != nil {
-		return err
-	}
-	result.Reply = reply
-	if reply.Code != 354 {
-		return s.refused(StageData, reply)
 	}
 	return nil
 }
@@ -157,7 +178,7 @@ func (s *Session) message(ctx context.Context, env Envelope, body io.Reader, bef
 	if err != nil {
 		return s.interrupted(ctx, err, ear.stop(time.Now().Add(s.limits.Quit)), result)
 	}
-	s.w.note(true, fmt.Sprintf("(%d bytes of message)", l.size))
+	s.w.noteMessage(l.size)
 	if local == nil && beforeDot != nil {
 		local = beforeDot(*result)
 	}
@@ -204,6 +225,12 @@ func (s *Session) dot(ctx context.Context, result *Result) error {
 	if sent != nil {
 		limit = s.limits.Quit
 	}
+	return s.verdict(ctx, limit, sent, result)
+}
+
+// verdict reads the reply to a message whose end is out, or may be: sent says
+// what went wrong with that.
+func (s *Session) verdict(ctx context.Context, limit time.Duration, sent error, result *Result) error {
 	reply, err := s.w.reply(limit)
 	switch {
 	case sent != nil && (err != nil || reply.class() < 4):

@@ -83,12 +83,18 @@ func TestHelloName(t *testing.T) {
 // goes on with script.
 func begun(t *testing.T, exts, script string) (*Session, *peer) {
 	t.Helper()
-	client, server := net.Pipe()
 	hello := "S: 220 hi\nC\nS: 250-mx\n"
 	for _, ext := range strings.Split(exts, "\n") {
 		hello += "S: 250-" + ext + "\n"
 	}
-	p := play(server, nil, hello+"S: 250 HELP\n"+script)
+	return beginWith(t, hello+"S: 250 HELP\n"+script)
+}
+
+// beginWith is begun for a whole script.
+func beginWith(t *testing.T, script string, change ...func(*peer)) (*Session, *peer) {
+	t.Helper()
+	client, server := net.Pipe()
+	p := play(server, nil, script, change...)
 	s, err := Open(t.Context(), client, Config{Security: Plain, EHLO: "me", Timeouts: patient()})
 	if err == nil {
 		err = s.Start(t.Context(), nil)
@@ -346,7 +352,7 @@ func TestLastWords(t *testing.T) {
 			s.w.use(conn)
 			var err error
 			if stage == StageMail {
-				err = s.expect2(t.Context(), StageMail, "MAIL FROM:<>", &Result{})
+				err = s.expect2(t.Context(), StageMail, "MAIL FROM:<>", s.command, &Result{})
 			} else {
 				err = s.dot(t.Context(), &Result{})
 			}

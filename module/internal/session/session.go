@@ -8,6 +8,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,6 +80,15 @@ type Config struct {
 	// and Start was given none; what it returns may be nil. nil: nobody is asked.
 	Ask func(ctx context.Context, offered []string) *Credentials
 
+	// NoChunking keeps to DATA where the server offers CHUNKING too.
+	NoChunking bool
+
+	// SessionCache holds TLS sessions to be resumed; whatever Config says of a
+	// peer is looked at again then. It must serve this configuration only. It is
+	// not used where there is a client certificate, which is shown afresh each
+	// time. nil: none are resumed.
+	SessionCache tls.ClientSessionCache
+
 	// Trace is shown each line of the dialogue without its line end, ours with
 	// client true, secrets blotted out; of the message only its size. It is
 	// called by the goroutine that uses the session. nil: nobody looks.
@@ -95,6 +107,8 @@ type Session struct {
 	tls     string // "", "verified", "pinned" or "unverified"
 	shown   bool   // our certificate was asked for and shown
 	begun   bool   // a transaction may be open at the server
+	ear     *ear   // listens between two messages
+	over    atomic.Bool
 }
 
 // Open takes over conn, which is closed when the session ends for whatever
@@ -123,7 +137,7 @@ func Open(ctx context.Context, conn net.Conn, cfg Config) (*Session, error) {
 
 func newSession(conn net.Conn, cfg Config) *Session {
 	s := &Session{cfg: cfg, limits: cfg.Timeouts.orDefaults()}
-	s.w = wire{raw: conn, block: s.limits.DataBlock, trace: cfg.Trace}
+	s.w.raw, s.w.block, s.w.last, s.w.trace = conn, s.limits.DataBlock, s.limits.Quit, cfg.Trace
 	s.w.use(conn)
 	return s
 }
@@ -174,7 +188,7 @@ func (s *Session) Quit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Quit)
 	defer cancel()
 	defer s.watch(ctx)()
-	if s.w.send([]byte("QUIT"), "QUIT") == nil {
+	if s.rouse(ctx, StageReset) == nil && s.w.send([]byte("QUIT"), "QUIT") == nil {
 		_, _ = s.w.reply(s.limits.Quit)
 	}
 	_ = s.w.conn.Close() // of TLS: says goodbye first
@@ -183,7 +197,58 @@ func (s *Session) Quit(ctx context.Context) {
 
 // Abort closes the connection at once and without a word. Any goroutine may
 // call it at any time; what is going on ends with an error.
-func (s *Session) Abort() { _ = s.w.raw.Close() }
+func (s *Session) Abort() {
+	s.over.Store(true)
+	_ = s.w.raw.Close()
+}
+
+// Over says whether the connection is closed, as far as is known here.
+func (s *Session) Over() bool { return s.over.Load() }
+
+// defaultRecipients is how many recipients a server takes at least (RFC 5321
+// §4.5.3.1.8), and often at most.
+const defaultRecipients = 100
+
+// MaxRecipients is how many recipients to name in one transaction: as many as
+// the server says that it takes (LIMITS, RFC 9422), or 100.
+func (s *Session) MaxRecipients() int {
+	for _, limit := range s.ext["LIMITS"] {
+		if value, ok := strings.CutPrefix(limit, "RCPTMAX="); ok {
+			if n, err := strconv.Atoi(value); err == nil && n > 0 && n < 1_000_000 {
+				return n
+			}
+		}
+	}
+	return defaultRecipients
+}
+
+// listen has somebody notice what the server does while nothing is due.
+func (s *Session) listen() {
+	if s.ear != nil || s.Over() {
+		return
+	}
+	var err error
+	if s.ear, err = s.w.listen(); err != nil {
+		s.Abort() // it is gone
+	}
+}
+
+// rouse ends listening. What was heard waits to be read; the error says that
+// the server is gone.
+func (s *Session) rouse(ctx context.Context, stage Stage) error {
+	if s.Over() {
+		return s.broken(ctx, stage, net.ErrClosed)
+	}
+	if s.ear == nil {
+		return nil
+	}
+	heard := s.ear.stop(past())
+	s.ear = nil
+	if heard != nil && !heardNothing(heard) {
+		return s.broken(ctx, stage, heard)
+	}
+	return nil
+}
 
 // watch closes the connection when ctx ends, until the function it returns is
 // called.
@@ -202,6 +267,9 @@ func (s *Session) command(ctx context.Context, stage Stage, limit time.Duration,
 func (s *Session) hidden(ctx context.Context, stage Stage, limit time.Duration, line []byte, shown string) (Reply, error) {
 	if ctx.Err() != nil {
 		return Reply{}, s.broken(ctx, stage, ctx.Err())
+	}
+	if err := s.rouse(ctx, stage); err != nil {
+		return Reply{}, err
 	}
 	if s.w.r.Buffered() > 0 {
 		return s.unasked(ctx, stage)

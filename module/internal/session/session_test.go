@@ -25,6 +25,7 @@ import (
 //	C: text   expects this line
 //	C         expects any line
 //	MSG       reads a message up to and with its final dot
+//	BDAT      reads a chunk and what announces it
 //	READ n    reads n bytes
 //	TLS       begins TLS
 //	SLEEP d   does nothing for that long
@@ -105,6 +106,21 @@ func (p *peer) step(step string) error {
 		}
 		p.listen()
 		return nil
+	case "BDAT":
+		line, err := p.r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		p.lines = append(p.lines, strings.TrimSpace(line))
+		var n int
+		if _, err := fmt.Sscanf(line, "BDAT %d LAST\r\n", &n); err != nil {
+			return fmt.Errorf("the client said %q: %w", line, err)
+		}
+		chunk := make([]byte, n)
+		_, err = io.ReadFull(p.r, chunk)
+		p.message = string(chunk)
+		p.listen()
+		return err
 	case "READ":
 		var n int64
 		if _, err := fmt.Sscan(arg, &n); err != nil {

@@ -79,11 +79,19 @@ func (s *Session) handshake(ctx context.Context) error {
 // resumed sessions too and is the one place that accepts a peer.
 func (s *Session) tlsConfig() *tls.Config {
 	name := serverName(s.cfg.Host)
+	cache := s.cfg.SessionCache
+	if s.cfg.ClientCertificate != nil {
+		cache = nil
+	}
 	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         name,
-		RootCAs:            s.cfg.Roots,
-		InsecureSkipVerify: true, // by crypto/tls itself; VerifyConnection verifies
+		ClientSessionCache: cache,
+		// A group of commands goes in one record, not in several that the server
+		// would answer one by one.
+		DynamicRecordSizingDisabled: true,
+		MinVersion:                  tls.VersionTLS12,
+		ServerName:                  name,
+		RootCAs:                     s.cfg.Roots,
+		InsecureSkipVerify:          true, // by crypto/tls itself; VerifyConnection verifies
 		VerifyConnection: func(state tls.ConnectionState) error {
 			err := verify(state.PeerCertificates, name, s.cfg.Roots)
 			switch {

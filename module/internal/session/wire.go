@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,7 +23,13 @@ type wire struct {
 	r       *bufio.Reader
 	block   time.Duration // for each write
 	trace   func(client bool, line string)
-	secrets secrets // blotted out of what the server says
+	secrets secrets       // blotted out of what the server says
+	last    time.Duration // for what explains a failed write
+
+	mu      sync.Mutex
+	limit   time.Duration // for the reply that is waited for
+	writing bool          // a pipeline is being written meanwhile
+	failed  bool          // and didn't get through
 }
 
 // use makes conn the connection to read and write. Whatever was read from the
@@ -34,11 +41,50 @@ func (w *wire) use(conn net.Conn) {
 
 // write writes all of b within the time for a block.
 func (w *wire) write(b []byte) error {
-	if err := w.conn.SetWriteDeadline(time.Now().Add(w.block)); err != nil {
-		return err
-	}
-	_, err := w.conn.Write(b)
+	_, err := w.writeSome(b)
 	return err
+}
+
+// writeSome is write, and returns how much of b was written.
+func (w *wire) writeSome(b []byte) (int, error) {
+	if err := w.conn.SetWriteDeadline(time.Now().Add(w.block)); err != nil {
+		return 0, err
+	}
+	return w.conn.Write(b)
+}
+
+// begin says that somebody writes while replies are read; end, that this has
+// ended, and how. The time for a reply begins with the end of writing, which
+// has limits of its own; after a failure there is only time for last words.
+func (w *wire) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = true
+}
+
+func (w *wire) end(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing, w.failed = false, err != nil
+	_ = w.bound() // on a connection that is closed there is nothing to wait for
+}
+
+// await sets the time limit for the reply that is to be read.
+func (w *wire) await(limit time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = limit
+	return w.bound()
+}
+
+func (w *wire) bound() error {
+	switch {
+	case w.writing:
+		return w.conn.SetReadDeadline(time.Time{})
+	case w.failed:
+		return w.conn.SetReadDeadline(time.Now().Add(min(w.limit, w.last)))
+	}
+	return w.conn.SetReadDeadline(time.Now().Add(w.limit))
 }
 
 // send writes one command; shown stands for it in the trace.
@@ -53,7 +99,7 @@ func (w *wire) send(line []byte, shown string) error {
 // server that sends a byte now and then gains nothing. Errors about what was
 // read wrap errNotSMTP, the others are about the connection.
 func (w *wire) reply(limit time.Duration) (Reply, error) {
-	if err := w.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+	if err := w.await(limit); err != nil {
 		return Reply{}, err
 	}
 	var reply Reply
@@ -90,6 +136,11 @@ func (w *wire) note(client bool, line string) {
 	if w.trace != nil {
 		w.trace(client, strings.TrimRight(line, "\r\n"))
 	}
+}
+
+// noteMessage shows that a message of so many bytes was written.
+func (w *wire) noteMessage(size int64) {
+	w.note(true, fmt.Sprintf("(%d bytes of message)", size))
 }
 
 // ear listens while nothing is due from the server. It is the only reader of

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -24,6 +25,7 @@ type site struct {
 	names  map[string][]netip.Addr // under .lab.test
 	listen []smtpd.Listen
 	server *smtpd.Server
+	asked  atomic.Int64 // how often the name server was asked for one of names
 }
 
 func newSite(t *testing.T) *site {
@@ -101,6 +103,9 @@ func (s *site) respond(m *dnsmessage.Message) {
 	m.Additionals = nil
 	name, ours := strings.CutSuffix(q.Name.String(), ".lab.test.")
 	addrs, known := s.names[name]
+	if ours && known {
+		s.asked.Add(1)
+	}
 	if !ours || !known {
 		m.RCode = dnsmessage.RCodeNameError
 		return

@@ -140,13 +140,15 @@ be an entry, so the message must not be sent with less protection."
 (defun submission-auth-secret (token)
   "Return TOKEN as the module has it, for `json-serialize', or nil."
   (let ((user (plist-get token :user))
-        (password (submission-auth--password token)))
+        (password (submission-auth--password token))
+        (identity (plist-get token :identity)))
     (and (stringp user) (stringp password)
          (pcase (plist-get token :bearer)
            ('only `((user . ,user) (token . ,password)))
            ('too `((user . ,user) (token . ,password)
                    (password . ,password)))
-           (_ `((user . ,user) (password . ,password)))))))
+           (_ `((user . ,user) (password . ,password)
+                ,@(and identity `((identity . ,identity)))))))))
 
 (defun submission-auth-call (function token directory &rest alist)
   "Call FUNCTION, one of the module's, with the secret of TOKEN.

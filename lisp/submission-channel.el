@@ -30,6 +30,10 @@ An event is a plist, with nil for JSON's null and false.")
 (defvar submission-channel-broken-functions nil
   "Functions to call with no argument when a broken channel is back.")
 
+(defvar submission-channel-transient nil
+  "Outbox directories whose messages are kept by another mailer.
+What is in them is not sent again by itself.")
+
 (defvar submission-channel--processes nil
   "Alist of outbox directories and the pipe processes that bring events.")
 
@@ -105,7 +109,9 @@ SENTINEL is its sentinel."
            (submission-channel-argument
             directory
             `(memory . ,(expand-file-name submission-fallback-file))
-            `(interactive . ,(if noninteractive :false t))))
+            `(interactive . ,(if noninteractive :false t))
+            `(transient . ,(if (member directory submission-channel-transient)
+                               t :false))))
           (setf (alist-get directory submission-channel--processes
                            nil nil #'equal)
                 process)

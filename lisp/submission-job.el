@@ -45,6 +45,7 @@
   then       ; a function to call with a receipt once it rests, or nil
   wish       ; `cancel', `hold' or `replace', if that was asked for
   told       ; what the user was told last of it
+  owner      ; see `submission-job-lend', or nil
   account)   ; see submission-auth.el, or nil
 
 (defvar submission-job--table (make-hash-table :test #'equal)
@@ -90,6 +91,42 @@ Return the id of the message."
         (`(,old . ,(pred (equal directory)))
          (submission-channel-later #'submission-job--replace old directory)))
       id)))
+
+(defun submission-job-lend (directory message envelope settings note owner)
+  "Submit MESSAGE, a buffer kept by another mailer, and return its id.
+DIRECTORY is an outbox that is in `submission-channel-transient',
+ENVELOPE is (FROM . RECIPIENTS), SETTINGS are for `json-serialize', and
+NOTE is a temporary file there, to be kept beside the message.
+
+OWNER is (FINISHED . ANSWER), two functions.  FINISHED is called with a
+receipt and what the module says beside it when the message was tried;
+unless the message was accepted, the owner then takes it back with
+`submission-job-take-back'.  It tells the user.  ANSWER is called with
+the questions of the module."
+  (let ((id (submission-job--hand-over directory message nil envelope settings
+                                       nil (list :note note))))
+    (puthash id (make-submission-job :id id :directory directory
+                                     :status 'queued :owner owner)
+             submission-job--table)
+    (submission-report-queued id (alist-get 'host settings) (cdr envelope))
+    (submission-start-arm)
+    id))
+
+(defun submission-job-take-back (id directory)
+  "Let the message with ID leave DIRECTORY, as its owner has it."
+  (setf (submission-job-owner (submission-job-find id directory))
+        (cons #'ignore #'ignore))
+  (submission-job-interrupt id directory))
+
+(defun submission-job-settle-left (id directory)
+  "Let the message with ID, that was accepted, leave DIRECTORY."
+  (submission-job--settle (submission-job-find id directory)))
+
+(defun submission-job-interrupt (id directory)
+  "Cancel the message with ID in DIRECTORY, if it is not too late."
+  (submission-module-act
+   (submission-channel-argument directory
+                                `(id . ,id) '(action . "cancel"))))
 
 (defun submission-job-account-settings (plist)
   "Return (SETTINGS . PLAN) for PLIST, see `submission-submit'.
@@ -164,6 +201,7 @@ CODING, ENVELOPE, SETTINGS, TOKEN and EXTRAS belong to it."
         (progn
           (when draft
             (push (setq draft (submission-file-draft directory draft)) files))
+          (setq draft (or draft (plist-get extras :note)))
           (setq id (apply #'submission-auth-call
                           #'submission-module-submit token directory
                           `((file . ,(car (last files)))
@@ -217,17 +255,21 @@ CODING, ENVELOPE, SETTINGS, TOKEN and EXTRAS belong to it."
          ;; down.  That is worth a warning, but not each time.
          (loud (and (null (plist-get receipt :attempts))
                     (eql (plist-get state :tries) 1))))
-    (submission-report-finished receipt notice)
+    (submission-report-finished receipt notice (submission-job-owner job))
     (when (eq status 'accepted)
       (submission-auth-accepted id))
     (submission-auth-drop id)
-    (submission-job--tell job receipt notice loud)
+    (if (submission-job-owner job)
+        (submission-channel-later (car (submission-job-owner job))
+                                  receipt notice)
+      (submission-job--tell job receipt notice loud))
     (when (submission-job-then job)
       (submission-channel-later (submission-job-then job) receipt)
       (setf (submission-job-then job) nil))
     (when (submission-job-callback job)
       (submission-channel-later (submission-job-callback job) receipt))
-    (submission-channel-later #'submission-job--run-hook receipt)
+    (unless (submission-job--back-p job)
+      (submission-channel-later #'submission-job--run-hook receipt))
     (when (eq (plist-get receipt :reason) 'certificate)
       (submission-channel-later #'submission-certificate-held
                                 (plist-get state :certificate)))
@@ -271,11 +313,18 @@ An error in one function is told and keeps no other from running."
   (submission-module-settle
    (submission-channel-argument (submission-job-directory job)
                                 `(id . ,(submission-job-id job))
-                                `(log . ,(if submission-log-file
+                                `(log . ,(if (and submission-log-file
+                                                  (not (submission-job--back-p
+                                                        job)))
                                              (expand-file-name
                                               submission-log-file)
                                            ""))))
   (submission-signs-changed (submission-job-id job)))
+
+(defun submission-job--back-p (job)
+  "Return non-nil if JOB went back to its owner."
+  (and (submission-job-owner job)
+       (eq (submission-job-status job) 'cancelled)))
 
 (defun submission-job--tell-sending (id host)
   "Say that the message with ID is on its way to HOST, unless it is done."
@@ -296,9 +345,12 @@ An error in one function is told and keeps no other from running."
 
 (defun submission-job--ask-event (event)
   "Have EVENT, a question from the module, answered."
-  (if (equal (plist-get event :why) "tunnel")
-      (submission-tunnel-ask event)
-    (submission-auth-ask event)))
+  (let ((job (gethash (plist-get event :id) submission-job--table)))
+    (cond ((equal (plist-get event :why) "tunnel")
+           (submission-tunnel-ask event))
+          ((and job (submission-job-owner job))
+           (funcall (cdr (submission-job-owner job)) event))
+          (t (submission-auth-ask event)))))
 
 (defun submission-job--attempt-event (event)
   "Write down the attempt in EVENT."
@@ -319,11 +371,30 @@ An error in one function is told and keeps no other from running."
   "Tell of the fault in the module that is in EVENT.
 The message it is about, if it names one, is waited for no longer."
   (let* ((id (plist-get event :id))
-         (text (plist-get event :text))
+         (text (submission-receipt-text (plist-get event :text)))
          (job (gethash id submission-job--table)))
-    (submission-report-log id "%s" text)
-    (when job (setf (submission-job-status job) nil))
-    (submission-channel-later #'submission-report-fault text)))
+    (when job
+      (setf (submission-job-status job) nil)
+      (when (submission-job-owner job)
+        (submission-channel-later (car (submission-job-owner job))
+                                  (submission-job--as-it-is job) text)))
+    (when text
+      (submission-report-log id "%s" text)
+      (submission-channel-later #'submission-report-fault text))))
+
+(defun submission-job--as-it-is (job)
+  "Return a receipt of JOB, which ended in a fault, as it is on disk."
+  (let* ((state (submission-receipt-read-state
+                 (submission-receipt-state-file
+                  (submission-job-id job) (submission-job-directory job))))
+         (receipt (submission-receipt-of state)))
+    (plist-put receipt :id (submission-job-id job))
+    (plist-put receipt :status
+               (if (or (plist-get state :dot)
+                       (memq (plist-get receipt :status)
+                             '(accepted uncertain)))
+                   'uncertain
+                 'deferred))))
 
 (defun submission-job--progress-event (event)
   "Show how far the message in EVENT is."
@@ -396,7 +467,8 @@ The message it is about, if it names one, is waited for no longer."
 
 (defun submission-job-busy-p (job)
   "Return non-nil if JOB is being sent, or about to be.
-One that waits for a time that is more than a minute away is not."
+One that waits for its time is if that comes within SOON seconds
+\(default: a minute, or `submission-delay' if that is more)."
   (and (memq (submission-job-status job) '(queued sending))
        (or (null (submission-job-due job))
            (time-less-p (submission-job-due job)

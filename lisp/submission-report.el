@@ -94,9 +94,10 @@ The sentence for the reason nil is for all other reasons.")
      (format " after %.2f s" (plist-get attempt :elapsed))
      (and detail (format ", %s" (submission-report-line detail))))))
 
-(defun submission-report-text (receipt &optional notice)
+(defun submission-report-text (receipt &optional notice bare)
   "Return RECEIPT as what the user is told.
-NOTICE is what the module has to say beside it, or nil."
+NOTICE is what the module has to say beside it, or nil.  With BARE,
+don't say what to do."
   (let* ((status (plist-get receipt :status))
          (count (length (plist-get receipt :accepted)))
          (refused (submission-report--refused receipt))
@@ -112,13 +113,16 @@ NOTICE is what the module has to say beside it, or nil."
                            (downcase
                             (cdr (assq status submission-report--words)))))
                   (t (format "%s (%s)"
-                             (cdr (assq status submission-report--words))
+                             (if (and bare (memq status '(deferred held)))
+                                 "Not sent"
+                               (cdr (assq status submission-report--words)))
                              server)))
             (and why (concat ": " why))
             (and (not (string-empty-p refused))
                  (concat (if (eq status 'accepted) ", BUT " "; ")
                          "refused: " refused))
-            (let ((advice (submission-report--advice receipt)))
+            (let ((advice (and (not bare)
+                               (submission-report--advice receipt))))
               (and advice (concat ".  " advice))))))
 
 (defun submission-report--why (receipt notice)
@@ -212,11 +216,11 @@ A window that shows the end of the log stays there."
   "Log ATTEMPT, as in a receipt, of the message with ID."
   (submission-report-log id "%s" (submission-report-attempt-text attempt)))
 
-(defun submission-report-finished (receipt &optional notice)
-  "Log RECEIPT and NOTICE, see `submission-report-text'."
+(defun submission-report-finished (receipt &optional notice bare)
+  "Log RECEIPT and NOTICE, BARE or not, see `submission-report-text'."
   (submission-report-log (plist-get receipt :id) "%s: %s"
                          (plist-get receipt :status)
-                         (submission-report-text receipt notice))
+                         (submission-report-text receipt notice bare))
   (when (and (eq (plist-get receipt :status) 'accepted)
              (plist-get receipt :reply))
     (submission-report-log (plist-get receipt :id) "%s"

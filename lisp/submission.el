@@ -380,6 +380,8 @@ is gone; not what is held or uncertain.  Return the ids."
 (autoload 'submission-certificate-accept "submission-certificate")
 (autoload 'submission-module-compile "submission-loader" nil t)
 (autoload 'submission-outbox "submission-outbox" nil t)
+(autoload 'submission-mew-mode "submission-mew" nil t)
+(autoload 'submission-mew-release "submission-mew-queue" nil t)
 (autoload 'submission-undo "submission-draft" nil t)
 (autoload 'submission-send-later "submission-draft" nil t)
 (autoload 'submission-draft-note "submission-draft")

@@ -75,31 +75,33 @@ Then a question can't get in the way.")
 (defun submission-auth--search (account)
   "Return the token for ACCOUNT, or nil.
 A look-up that fails or is cancelled returns (:failed t)."
-  (let ((found (condition-case nil
-                   (car (apply #'auth-source-search
-                               (submission-auth--spec account)))
-                 ((error quit) '(:failed t)))))
-    (or (submission-auth--call-for-token account found)
-        (submission-auth--mark-bearer account found))))
+  (or (submission-auth--call-for-token account (plist-get account :user))
+      (let ((found (condition-case nil
+                       (car (apply #'auth-source-search
+                                   (submission-auth--spec account)))
+                     ((error quit) '(:failed t)))))
+        (or (and (null (plist-get account :user))
+                 (submission-auth--call-for-token account
+                                                  (plist-get found :user)))
+            (submission-auth--mark-bearer account found)))))
 
 (defvar submission-auth--refused nil
   "The bearer token that the server has just refused, or nil.")
 
-(defun submission-auth--call-for-token (account found)
-  "Return what `submission-oauth2-token-function' has for ACCOUNT, or nil.
-FOUND is what auth-source has."
-  (let ((user (or (plist-get account :user) (plist-get found :user))))
-    (when (and submission-oauth2-token-function user)
-      (condition-case err
-          (let ((token (funcall submission-oauth2-token-function
-                                (car (plist-get account :hosts)) user
-                                submission-auth--refused)))
-            (and token
-                 (list :user user :bearer 'only
-                       :secret (apply-partially #'identity token))))
-        ((error quit)
-         (message "submission: no token: %s" (car err))
-         '(:failed t))))))
+(defun submission-auth--call-for-token (account user)
+  "Return what `submission-oauth2-token-function' has for USER of ACCOUNT.
+That is nil if there is no such function, or USER is nil."
+  (when (and submission-oauth2-token-function user)
+    (condition-case err
+        (let ((token (funcall submission-oauth2-token-function
+                              (car (plist-get account :hosts)) user
+                              submission-auth--refused)))
+          (and token
+               (list :user user :bearer 'only
+                     :secret (apply-partially #'identity token))))
+      ((error quit)
+       (message "submission: no token: %s" (car err))
+       '(:failed t)))))
 
 (defun submission-auth--mark-bearer (account token)
   "Return TOKEN with :bearer if it is for the bearer mechanisms of ACCOUNT.

@@ -144,7 +144,7 @@ The value is as that of `submission-certificate--held'."
    (submission-certificate--held)))
 
 (defun submission-certificate--send (id fingerprint)
-  "Send the message with ID to a server that shows FINGERPRINT.
+  "Send the message with ID to the server with FINGERPRINT.
 Return ID, or nil if it can't be sent now."
   (require 'submission-act)
   (condition-case err

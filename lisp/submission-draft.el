@@ -12,9 +12,9 @@
 ;; as if it had not been sent.  The entry in the outbox stays, held, until
 ;; the draft is sent again.
 ;;
-;; `submission-mode' notes the text in `message-send-hook', before
-;; message-mode adds headers of its own.  Which buffer a message comes from
-;; is known by the Message-ID.
+;; `submission-mode' notes the text before `message-send' sorts the header
+;; and adds to it.  Which buffer a message comes from is known by the
+;; Message-ID.
 
 ;;; Code:
 
@@ -47,8 +47,8 @@ It is a plist with :text, :point, :mode and :separator.")
 
 ;;;; Keeping
 
-(defun submission-draft-note ()
-  "Note the draft in this buffer; this is for `message-send-hook'."
+(defun submission-draft-note (&rest _)
+  "Note the draft in this buffer as it is now; for `message-send'."
   (setq submission-draft--noted (submission-draft--here)))
 
 (defun submission-draft--here ()

@@ -165,7 +165,10 @@ BODY is non-nil if its message is there."
   (let* ((file-name-handler-alist nil)
          (attributes (file-attributes (submission-entries-file id ".json"))))
     (if (null attributes)
-        (remhash id submission-entries--table)
+        (if (file-exists-p (submission-entries-file id ".eml"))
+            (puthash id (make-submission-entry :id id :status 'stateless)
+                     submission-entries--table)
+          (remhash id submission-entries--table))
       (submission-entries--note
        id (submission-entries--stamp attributes)
        (or (file-exists-p (submission-entries-file id ".eml"))

@@ -465,50 +465,44 @@ The message it is about, if it names one, is waited for no longer."
 
 ;;;; Waiting
 
-(defun submission-job-busy-p (job)
+(defun submission-job-busy-p (job &optional soon)
   "Return non-nil if JOB is being sent, or about to be.
 One that waits for its time is if that comes within SOON seconds
 \(default: a minute, or `submission-delay' if that is more)."
   (and (memq (submission-job-status job) '(queued sending))
        (or (null (submission-job-due job))
            (time-less-p (submission-job-due job)
-                        (time-add nil (max 60 (or submission-delay 0)))))))
+                        (time-add nil (or soon
+                                          (max 60 (or submission-delay 0))))))))
 
 (defun submission-job-all ()
   "Return all jobs of this Emacs, oldest first."
   (hash-table-values submission-job--table))
 
-(defun submission-job-any-busy-p ()
-  "Return non-nil if a message is being sent, or about to be."
-  (cl-some #'submission-job-busy-p (submission-job-all)))
+(defun submission-job-any-busy-p (&optional soon)
+  "Return non-nil if a message is being sent, or about to be.
+SOON is as in `submission-job-busy-p'."
+  (cl-some (lambda (job) (submission-job-busy-p job soon))
+           (submission-job-all)))
 
-(defun submission-job-quiet-p ()
-  "Return non-nil if nothing is queued or sending and all hooks have run."
+(defun submission-job-quiet-p (&optional soon)
+  "Return non-nil if nothing is queued or sending and all hooks have run.
+SOON is as in `submission-job-busy-p'."
   (and (submission-channel-idle-p)
        (not submission-job--taking)
-       (not (submission-job-any-busy-p))))
+       (not (submission-job-any-busy-p soon))))
 
-(defun submission-job-wait (seconds)
-  "Wait for at most SECONDS, see `submission-wait'."
+(defun submission-job-wait (seconds &optional soon)
+  "Wait for at most SECONDS, see `submission-wait'.
+SOON is as in `submission-job-busy-p'."
   (let ((end (and seconds (time-add nil seconds)))
         (submission-auth-waiting t)
         (quiet nil))
     (submission-channel-catch-up)
-    (while (and (not (setq quiet (submission-job-quiet-p)))
+    (while (and (not (setq quiet (submission-job-quiet-p soon)))
                 (or (null end) (time-less-p nil end)))
       (submission-channel-accept 0.05))
     quiet))
-
-(defun submission-job-act (id directory action &rest alist)
-  "Do ACTION, a string, with the message with ID in the outbox in DIRECTORY.
-ALIST is what the action takes beside that, for `json-serialize'.  Signal
-an error if that can't be done now."
-  (let ((job (submission-job-find id directory)))
-    (submission-module-act
-     (apply #'submission-channel-argument directory
-            `(id . ,id) `(action . ,action) alist))
-    (when (equal action "send")
-      (setf (submission-job-status job) 'queued))))
 
 (provide 'submission-job)
 

@@ -102,13 +102,14 @@ damaged, newer, stateless, bodiless	its files are not as they should be
   "List what is in the outbox, with keys to act on it.
 `submission-outbox-mode' says which."
   (interactive)
-  (with-current-buffer (get-buffer-create submission-outbox--name)
-    (unless (derived-mode-p 'submission-outbox-mode)
-      (submission-outbox-mode))
-    (submission-outbox--revert)
+  (let ((buffer (get-buffer-create submission-outbox--name)))
+    (with-current-buffer buffer
+      (unless (derived-mode-p 'submission-outbox-mode)
+        (submission-outbox-mode))
+      (submission-outbox--revert))
     (submission-outbox--start-clock)
-    (pop-to-buffer-same-window (current-buffer))
-    (when (null submission-table-rows)
+    (pop-to-buffer-same-window buffer)
+    (unless submission-table-rows
       (message "The outbox is empty"))))
 
 (defun submission-outbox--revert (&rest _)

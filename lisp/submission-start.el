@@ -17,23 +17,35 @@
 
 (declare-function submission-act-take-over "submission-act" ())
 (declare-function submission-job-all "submission-job" ())
-(declare-function submission-job-busy-p "submission-job" (job))
-(declare-function submission-job-wait "submission-job" (seconds))
+(declare-function submission-job-busy-p "submission-job" (job &optional soon))
+(declare-function submission-job-wait "submission-job" (seconds &optional soon))
 (declare-function submission-signs-start "submission-signs" ())
 
 ;;;; Starting
 
+(defvar submission-start--timer nil
+  "The timer for `submission-start-now', or nil.")
+
 (defun submission-start-soon ()
   "Try what waits in the outbox as soon as Emacs is up."
   (if (or after-init-time noninteractive)
-      (run-at-time 0 nil #'submission-start-take-over)
+      (submission-start--after-init)
     (add-hook 'emacs-startup-hook #'submission-start--after-init)))
 
 (defun submission-start--after-init ()
-  "Try what waits in the outbox once the first frame is there."
-  (run-at-time 0 nil #'submission-start-take-over))
+  "Try what waits in the outbox when Emacs waits next."
+  (unless submission-start--timer
+    (setq submission-start--timer
+          (run-at-time 0 nil #'submission-start-now))))
 
-(defun submission-start-take-over ()
+(defun submission-start-now ()
+  "Try what waits in the outbox, if that is still to be done."
+  (when submission-start--timer
+    (cancel-timer submission-start--timer)
+    (setq submission-start--timer nil)
+    (submission-start--take-over)))
+
+(defun submission-start--take-over ()
   "Try what waits in the outbox, if there is anything.
 Nothing is loaded where it is empty."
   (when (and submission-mode (submission-start--outbox-p))
@@ -65,8 +77,9 @@ Nothing is loaded where it is empty."
   (add-hook 'kill-emacs-hook #'submission-start-wait))
 
 (defun submission-start--busy ()
-  "Return how many messages are being sent."
-  (cl-count-if #'submission-job-busy-p (submission-job-all)))
+  "Return how many messages are being sent, but for what waits for its time."
+  (cl-count-if (lambda (job) (submission-job-busy-p job 0))
+               (submission-job-all)))
 
 (defun submission-start-query ()
   "Ask what to do about messages that are being sent, if there are any.
@@ -84,7 +97,7 @@ keeps Emacs, too."
 are sent when Emacs runs again")
                        (?b "back" "Don't end Emacs"))))
           (?w (message "Waiting for the mail; C-g stays in Emacs")
-              (submission-job-wait nil))
+              (submission-job-wait nil 0))
           (?l (setq submission-start--asked t))
           (_ nil)))))
 
@@ -94,7 +107,7 @@ This is for batch, for signals and for whatever else ends Emacs without
 a question."
   (unless (or submission-start--asked
               (zerop (submission-start--busy)))
-    (unless (submission-job-wait (max 0 (or submission-exit-wait 0)))
+    (unless (submission-job-wait (max 0 (or submission-exit-wait 0)) 0)
       (message "Mail that is not sent yet stays in %s"
                (abbreviate-file-name submission-directory)))))
 

@@ -343,6 +343,8 @@ TOKEN is what auth-source has for the server, or nil."
     (remember . ,(symbol-name submission-remember-fallback))
     (retry-minutes . ,(submission-settings--retry-minutes))
     (refresh-date . ,(if submission-refresh-date t :false))
+    (keep-connection . ,(submission-settings--keep))
+    (chunking . ,(if submission-chunking t :false))
     ,@(submission-settings--identity settings token)
     ,@(submission-settings--way settings)
     ,@(submission-settings--requests)
@@ -358,6 +360,15 @@ TOKEN is what auth-source has for the server, or nil."
      "`submission-retry-minutes' must be a list of numbers, not `%s'"
      submission-retry-minutes))
   (vconcat submission-retry-minutes))
+
+(defun submission-settings--keep ()
+  "Return `submission-keep-connection', for `json-serialize'."
+  (unless (and (numberp submission-keep-connection)
+               (<= 0 submission-keep-connection 3600))
+    (submission-settings--fail
+     "`submission-keep-connection' must be at most 3600 seconds, not `%s'"
+     submission-keep-connection))
+  submission-keep-connection)
 
 (defun submission-settings-connection ()
   "Return what is the same for every server, for `json-serialize'."

@@ -196,6 +196,23 @@ messages end as `uncertain'."
   :type 'number
   :package-version '(submission . "0.1.0"))
 
+(defcustom submission-keep-connection 5
+  "Seconds for which a connection is kept after a message (default 5).
+The next message to that account's server needs no new connection and
+no new login then.  0 means that connections are closed at once.  A
+server sees a client that rests that long; it may close the connection,
+which does no harm.  Nothing waits for it, Emacs's end neither."
+  :type 'number
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-chunking t
+  "Whether messages go out with BDAT where the server offers it.
+t (the default) saves a round trip: a message of up to 256 KB goes out
+together with its envelope.  nil means DATA, for a server that offers
+CHUNKING and gets it wrong."
+  :type 'boolean
+  :package-version '(submission . "0.1.0"))
+
 (defcustom submission-finished-functions nil
   "Functions to call when it is known how a message went.
 Each is called with one argument, a receipt, whenever a message

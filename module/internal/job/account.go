@@ -134,6 +134,17 @@ func (a *account) next(open bool) *task {
 	return nil
 }
 
+// current reports whether a link is still what a new one would be: the password
+// is the same, and so is the network; and it has not been asleep with this
+// machine, which no timer notices.
+func (a *account) current(l *link) bool {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	same := a.secret == l.secret || a.secret != nil && l.secret != nil && *a.secret == *l.secret
+	asleep := time.Now().Round(0).Sub(l.rests) - seconds(a.set.KeepConnection)
+	return same && !a.d.place.differs(l.place) && asleep < time.Second
+}
+
 // others takes all messages that wait.
 func (a *account) others() []*task {
 	a.d.mu.Lock()
@@ -157,7 +168,13 @@ func (a *account) unqueue(t *task) bool {
 func (a *account) work() {
 	var l *link
 	for t := a.next(false); t != nil; t = a.next(l != nil) {
-		l = a.deliver(t, l)
+		if l != nil && !a.current(l) {
+			l.session.Abort()
+			l = nil
+		}
+		if l = a.deliver(t, l); l != nil {
+			l.rests = time.Now().Round(0)
+		}
 	}
 	if l != nil {
 		l.session.Quit(context.Background())
@@ -272,23 +289,24 @@ func (a *account) askSecret(t *task, question event.Ask) bool {
 }
 
 // try hands the message over on the open link, or makes a link first. A link
-// that turns out to be closed already costs a new one and nothing else.
+// that turns out to be closed already costs a new one and nothing else; a new
+// one isn't used if nothing of the message can be sent over it.
 func (a *account) try(t *task, l **link) ending {
 	start := time.Now()
-	var e ending
-	if *l != nil {
-		if e = a.transact(t, *l); e.stale {
-			*l = nil
+	d := &delivery{asked: make(map[string]bool)}
+	for {
+		var e ending
+		if *l == nil {
+			*l, e = a.connect(t)
+		}
+		if *l != nil {
+			if e = a.transact(t, *l, d); e.over {
+				*l = nil
+			}
+		}
+		if !e.stale {
+			e.elapsed = time.Since(start)
+			return e
 		}
 	}
-	if *l == nil {
-		if *l, e = a.connect(t); *l != nil {
-			e = a.transact(t, *l)
-		}
-	}
-	if e.over {
-		*l = nil
-	}
-	e.elapsed = time.Since(start)
-	return e
 }

@@ -25,6 +25,19 @@ type link struct {
 	session *session.Session
 	reached reached
 	used    bool // a message has gone over it
+	limit   int  // how many recipients the server took when there were too many; 0: all
+
+	secret *Secret   // it was made with
+	place  place     // where this machine was then
+	rests  time.Time // since when, on the wall's clock
+}
+
+// most is how many recipients to name in one transaction.
+func (l *link) most() int {
+	if l.limit > 0 {
+		return l.limit
+	}
+	return l.session.MaxRecipients()
 }
 
 // reached is where a walk along the sequence ended.
@@ -63,13 +76,14 @@ func (r reached) ending() ending {
 // waits for this server.
 func (a *account) connect(t *task) (*link, ending) {
 	s, r, err := a.walk(t)
+	secret, place := a.password(), a.d.whereabouts()
 	if s != nil {
-		err = s.Start(t.ctx, credentials(a.password()))
+		err = s.Start(t.ctx, credentials(secret))
 	}
 	e := r.ending()
 	e.forAll = true
 	if s != nil && err == nil {
-		return &link{session: s, reached: r}, e
+		return &link{session: s, reached: r, secret: secret, place: place}, e
 	}
 	if s != nil {
 		e.tls = s.TLS()
@@ -219,6 +233,7 @@ func greeted(err error) (fallback.Outcome, string) {
 // config returns what a session for t needs to know.
 func (a *account) config(t *task, tunnelled bool, port int) session.Config {
 	c := a.set.config(tunnelled, a.listen(t.id()))
+	c.SessionCache = a.d.tlsSessions(a.key)
 	if a.set.AskWhenOffered {
 		c.Ask = func(ctx context.Context, offered []string) *session.Credentials {
 			return credentials(a.d.askOffered(ctx, event.Ask{
@@ -240,6 +255,7 @@ func (s Settings) config(tunnelled bool, trace func(client bool, line string)) s
 		ClientCertificate:  s.clientCertificate(),
 		AllowCleartextAuth: s.AllowCleartextAuth,
 		Mechanisms:         s.AuthMechanisms,
+		NoChunking:         !s.Chunking,
 		Tunnelled:          tunnelled,
 		Timeouts:           s.Timeouts.session(),
 		Trace:              trace,

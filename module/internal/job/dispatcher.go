@@ -4,6 +4,7 @@ package job
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,8 @@ type Dispatcher struct {
 	tasks    map[string]*task    // the messages this Emacs is busy with, by id
 	asks     map[int]chan<- *Answer
 	lastAsk  int
-	place    place // where this machine was when it looked last
+	tls      map[string]tls.ClientSessionCache // by the settings
+	place    place                             // where this machine was when it looked last
 }
 
 // NewDispatcher opens the outbox in dir, an absolute file name; its error is
@@ -64,6 +66,7 @@ func newDispatcher(dir, memory string, interactive, transient bool, events *even
 		accounts:    make(map[string]*account),
 		tasks:       make(map[string]*task),
 		asks:        make(map[int]chan<- *Answer),
+		tls:         make(map[string]tls.ClientSessionCache),
 		reminders:   make(chan time.Time),
 		place:       here(),
 	}
@@ -156,6 +159,25 @@ func (d *Dispatcher) Settle(id, log string) error {
 	}
 	entry.Release()
 	return nil
+}
+
+// maxSettings is for how many settings TLS sessions are kept.
+const maxSettings = 32
+
+// tlsSessions returns the TLS sessions of earlier connections with the same
+// settings.
+func (d *Dispatcher) tlsSessions(settings string) tls.ClientSessionCache {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cache := d.tls[settings]
+	if cache == nil {
+		if len(d.tls) >= maxSettings {
+			clear(d.tls)
+		}
+		cache = tls.NewLRUClientSessionCache(4)
+		d.tls[settings] = cache
+	}
+	return cache
 }
 
 // guard, deferred at the top of a goroutine, catches a panic and tells of it.

@@ -100,12 +100,20 @@ func (e ending) record(s *outbox.State, status outbox.Status, left []string) {
 		s.Tries++
 	}
 	s.Reason, s.Detail, s.Certificate = e.reason, e.detail, e.certificate
-	if status != outbox.Accepted && status != outbox.Refused {
-		s.Envelope.To = left
+	if status == outbox.Accepted || status == outbox.Refused {
+		left = s.Envelope.To
 	}
 	r := &s.Receipt
 	r.Host, r.Address, r.Family, r.Port = e.host, e.address, e.family, e.port
 	r.TLS, r.Reply, r.Attempts, r.Elapsed = e.tls, e.reply, e.attempts, e.elapsed.Seconds()
+	e.recipients(s, left)
+}
+
+// recipients puts what became of the recipients into a state; left are still
+// to be reached.
+func (e ending) recipients(s *outbox.State, left []string) {
+	s.Envelope.To = left
+	r := &s.Receipt
 	for _, to := range e.result.Recipients {
 		switch {
 		case e.status == outbox.Accepted && to.Accepted:

@@ -133,6 +133,13 @@ func (d *Dispatcher) lookAround() {
 	}
 }
 
+// whereabouts returns where this machine was when it looked around last.
+func (d *Dispatcher) whereabouts() place {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.place
+}
+
 // place is where this machine is. Right after a change the network has no name
 // yet, as nothing was sent through its gateway.
 type place struct {

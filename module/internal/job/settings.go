@@ -37,6 +37,7 @@ type Settings struct {
 	RetryMinutes       []float64        `json:"retry-minutes"`
 	RefreshDate        bool             `json:"refresh-date"`     // a message that is sent late gets a new Date
 	KeepConnection     float64          `json:"keep-connection"`  // seconds that a link waits for another message
+	Chunking           bool             `json:"chunking"`         // BDAT where it is offered; true where nothing is said
 	AskWhenOffered     bool             `json:"ask-when-offered"` // Lisp is asked for the secret when the server offers AUTH
 	Timeouts           Timeouts         `json:"timeouts"`
 }
@@ -103,7 +104,7 @@ type Request struct {
 }
 
 func parseSettings(raw json.RawMessage) (Settings, error) {
-	var s Settings
+	s := Settings{Chunking: true}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return s, fmt.Errorf("settings: %w", err)
 	}

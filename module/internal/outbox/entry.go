@@ -114,7 +114,7 @@ func (e *Entry) Update(change func(*State)) error {
 }
 
 // MarkDot makes it durable that the final dot is about to go. From here to the
-// next Move a crash makes the message Uncertain. After an error the dot must
+// next Move or Passed a crash makes the message Uncertain. After an error the dot must
 // not go. The status must be Sending.
 func (e *Entry) MarkDot() error {
 	e.mu.Lock()
@@ -124,6 +124,22 @@ func (e *Entry) MarkDot() error {
 	}
 	next := e.state.clone()
 	next.Dot = true
+	return e.store(next, true)
+}
+
+// Passed makes it durable that a transaction is over which MarkDot was for, and
+// that there is more to send: change takes those out of the envelope who have
+// got the message, and may set what Update may. From here on a crash means that
+// the message is to be tried again. The status stays Sending.
+func (e *Entry) Passed(change func(*State)) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state.Status != Sending {
+		return fail("go on with", e.state.ID, fmt.Errorf("%w: it is %s", ErrMove, e.state.Status))
+	}
+	next := e.state.clone()
+	change(&next)
+	next.Status, next.Dot = Sending, false
 	return e.store(next, true)
 }
 

@@ -35,7 +35,7 @@ type State struct {
 	NextTry     *time.Time      `json:"next-try"` // nil: none is planned
 	Data        bool            `json:"data"`     // a server may have got some of the bytes; set by MarkData
 	// Dot says that the final dot may have gone out. It is true only from
-	// MarkDot to the next Move, and on disk before the dot goes.
+	// MarkDot to the next Move or Passed, and on disk before the dot goes.
 	Dot      bool            `json:"dot"`
 	Envelope Envelope        `json:"envelope"`
 	Settings json.RawMessage `json:"settings"` // the account's, an object that this package doesn't look into

@@ -56,7 +56,7 @@
 // wire.go and reply.go are the connection and what is read from it; hello.go,
 // tls.go with certificate.go, and auth.go are Start; options.go and send.go are
 // the transaction, pipeline.go and chunk.go its faster forms, body.go the bytes
-// of a message. A further SASL mechanism is a
-// line in the table of auth.go and, if no library has it, a client in sasl.go,
-// as SCRAM has one in scram.go; blot.go hides what mechanisms show.
+// of a message. A further SASL mechanism is a line in the table of auth.go and,
+// if no library has it, a client in sasl.go, as SCRAM has one in scram.go;
+// blot.go hides what mechanisms show.
 package session

@@ -42,7 +42,7 @@ test: ## everything that CI runs
 	@sh test/tools.sh test $(GO_WANTED) $(GO)
 	@$(MAKE) --no-print-directory lint test-go test-lisp e2e
 
-lint: ## formatting, vet, staticcheck, the byte compiler, checkdoc, shellcheck
+lint: ## formatting, vet, staticcheck, the byte compiler, checkdoc, shellcheck, the manual
 	@GO=$(GO) EMACS=$(EMACS) sh test/lint.sh
 
 test-go: ## the Go packages, with the race detector
@@ -60,8 +60,14 @@ bench: all ## figures, beside smtpmail in the same run
 soak: all ## kill Emacs some hundred times while it sends, and count; some minutes
 	@EMACS=$(EMACS) $(GO) run ./test/soak
 
+doc: doc/submission.info doc/submission.html ## the manual, for Info and as HTML
+
+doc/submission.info doc/submission.html: doc/submission.texi
+	@command -v makeinfo >/dev/null || { echo "submission: to make the manual, makeinfo is missing (on Debian: apt-get install texinfo)" >&2; exit 1; }
+	makeinfo $(if $(filter %.html,$@),--html) --no-split -o $@ $<
+
 clean: ## remove what was built
-	rm -rf lisp/*.elc lisp/submission-module.so lisp/submission-module.dylib lisp/submission-module.dll \
+	rm -rf doc/*.info doc/*.html lisp/*.elc lisp/submission-module.so lisp/submission-module.dylib lisp/submission-module.dll \
 	  lisp/.submission-module* lisp/submission-autoloads.el test/.cache test/.run
 
 help: ## this list

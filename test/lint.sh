@@ -24,6 +24,7 @@ for os in darwin windows; do
 done
 $GO run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
 
+sh test/manual.sh
 shellcheck test/*.sh test/*/*.sh .ci/run
 
 # Byte-compile away from the sources, warnings being errors.

@@ -49,7 +49,7 @@
   "The word of the local command of ssh.")
 
 (defconst submission-tunnel--person
-  (concat "Permission denied\\|Host key verification failed\\|"
+  (concat "Permission denied (\\|Host key verification failed\\|"
           "IDENTIFICATION HAS CHANGED\\|authentication failures\\|"
           "[Bb]ad configuration option\\|Bad owner or permissions\\|"
           "no matching \\|unknown option\\|illegal option\\|[Uu]sage: ")
@@ -121,14 +121,20 @@ HELD is non-nil if a person has to mend something."
 
 (defun submission-tunnel--dig (key questions &optional again)
   "Set up the tunnel of KEY, for QUESTIONS; AGAIN if it is the second try."
-  (if-let ((tunnel (gethash key submission-tunnel--table)))
+  (if (gethash key submission-tunnel--table)
       ;; One has been begun in the meantime.
       (mapc #'submission-tunnel-ask questions)
-    (setq tunnel (make-submission-tunnel :key key :questions questions
-                                         :again again))
-    (puthash key tunnel submission-tunnel--table)
+    (submission-tunnel--start
+     (puthash key (make-submission-tunnel :key key :questions questions
+                                          :again again)
+              submission-tunnel--table))))
+
+(defun submission-tunnel--start (tunnel)
+  "Start the ssh of TUNNEL."
+  (let ((key (submission-tunnel-key tunnel))
+        (default-directory temporary-file-directory))
     (condition-case err
-        (let ((default-directory temporary-file-directory))
+        (progn
           (setf (submission-tunnel-ports tunnel)
                 (submission-tunnel--free-ports (length (cddr key)))
                 (submission-tunnel-process tunnel)
@@ -151,6 +157,11 @@ HELD is non-nil if a person has to mend something."
 (defun submission-tunnel--heard (tunnel chunk)
   "Note CHUNK, which the ssh of TUNNEL has said."
   (let ((text (concat (submission-tunnel-output tunnel) chunk)))
+    ;; Such as that a port refuses, which shows as closed to the module.
+    (when (submission-tunnel-ready tunnel)
+      (dolist (line (split-string chunk "[\r\n]+" t))
+        (submission-report-log nil "ssh %s: %s"
+                               (car (submission-tunnel-key tunnel)) line)))
     (setf (submission-tunnel-output tunnel)
           (substring text (max 0 (- (length text) 8000))))
     (when (and (not (submission-tunnel-ready tunnel))

@@ -62,6 +62,33 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
+// TestTranscriptOfEach: what is said of one message on a connection that was
+// kept is not in the transcript of another.
+func TestTranscriptOfEach(t *testing.T) {
+	t.Parallel()
+	server := start(t, smtpd.Script{})
+	h := newHome(t)
+	o := h.emacs(h.account(server, false, server.Port("")) + dumping + `
+		(setq submission-transcript t)
+		(story-send "bob@example.org")
+		(story-send "carol@example.org")
+		(dump)`)
+	if o.err != nil || len(o.receipts) != 2 || len(server.Sessions()) != 1 {
+		t.Fatalf("%d receipts, %d connections, %v; Emacs said:\n%s", len(o.receipts), len(server.Sessions()), o.err, o.output)
+	}
+	text, err := os.ReadFile(h.path("dump"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, to := range []string{"<bob@example.org>", "<carol@example.org>"} {
+		_, transcript, _ := strings.Cut(string(text), "[buffer *submission transcript "+o.receipts[i].ID+"*]\n")
+		transcript, _, _ = strings.Cut(transcript, "\n[buffer ")
+		if !strings.Contains(transcript, "C: RCPT TO:"+to) || strings.Count(transcript, "RCPT TO:") != 1 {
+			t.Errorf("the transcript of the message to %s:\n%s", to, transcript)
+		}
+	}
+}
+
 // checkTranscripts sees that there is one for each message, and in it nothing
 // of what the client said within AUTH.
 func checkTranscripts(t *testing.T, h *home, server *smtpd.Server, receipts []receipt) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"submission/fallback"
@@ -46,7 +47,14 @@ type reached struct {
 	address  netip.Addr
 	port     int
 	attempts []outbox.Attempt
+	ear      *ear
 }
+
+// ear knows which message it is that a link is busy with, for those who want to
+// read what is said on it.
+type ear struct{ id atomic.Pointer[string] }
+
+func (e *ear) turn(id string) { e.id.Store(&id) }
 
 // ending returns what a message that goes over the link will end with, as far
 // as the link decides. On a link that was used before, the latest try is the
@@ -170,7 +178,9 @@ func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Ste
 	var err error
 	if dialed.Conn != nil {
 		_, through := w.(direct)
-		s, err = session.Open(ctx, dialed.Conn, a.config(t, !through, step.Port))
+		r.ear = &ear{}
+		r.ear.turn(t.id())
+		s, err = session.Open(ctx, dialed.Conn, a.config(t, r.ear, !through, step.Port))
 		if outcome, detail = greeted(err); outcome == fallback.Connected {
 			r.address, r.port = dialed.Address, step.Port
 		} else {
@@ -192,8 +202,9 @@ func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Ste
 // person may want to see: the greeting, the answer to AUTH, and every no; and
 // of the whole dialogue where a transcript is kept. The session has blotted the
 // secrets out.
-func (a *account) listen(id string) func(client bool, line string) {
+func (a *account) listen(e *ear) func(client bool, line string) {
 	return func(client bool, line string) {
+		id := *e.id.Load()
 		if a.set.Transcript {
 			a.d.send(event.Line{ID: id, Client: client, Line: line})
 		}
@@ -231,8 +242,8 @@ func greeted(err error) (fallback.Outcome, string) {
 }
 
 // config returns what a session for t needs to know.
-func (a *account) config(t *task, tunnelled bool, port int) session.Config {
-	c := a.set.config(tunnelled, a.listen(t.id()))
+func (a *account) config(t *task, e *ear, tunnelled bool, port int) session.Config {
+	c := a.set.config(tunnelled, a.listen(e))
 	c.SessionCache = a.d.tlsSessions(a.key)
 	if a.set.AskWhenOffered {
 		c.Ask = func(ctx context.Context, offered []string) *session.Credentials {

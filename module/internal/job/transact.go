@@ -110,6 +110,7 @@ func (a *account) transact(t *task, l *link, d *delivery) ending {
 func (a *account) transaction(t *task, l *link, to []string) (ending, error) {
 	e, used := l.ending(), l.used
 	l.used = true
+	l.reached.ear.turn(t.id())
 	result, err := a.send(t, l, to)
 	e.result = result
 	e.judge(err)

@@ -5,6 +5,7 @@ package outbox
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -123,6 +124,35 @@ func TestMarkDot(t *testing.T) {
 		if e.State().Dot || onDisk(t, b, e.ID()).Dot {
 			t.Error("deferred with a dot")
 		}
+	}
+}
+
+// Passed takes the doubt away, and a crash after it means another try for those
+// who are left.
+func TestPassed(t *testing.T) {
+	box := open(t)
+	e := add(t, box, sample)
+	change := func(s *State) {
+		s.Envelope.To, s.Receipt.Accepted = []string{"left@example.org"}, []string{"bob@example.org"}
+	}
+	if err := e.Passed(change); !errors.Is(err, ErrMove) {
+		t.Errorf("while queued: %v", err)
+	}
+	for _, err := range []error{e.Move(Sending, nil), e.MarkDot(), e.Passed(change)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := e.ID()
+	e.Release()
+	e, err := box.Claim(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Release()
+	if s := e.State(); s.Status != Queued || s.Dot || fmt.Sprint(s.Envelope.To) != "[left@example.org]" ||
+		fmt.Sprint(s.Receipt.Accepted) != "[bob@example.org]" {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -56,12 +56,13 @@ func TestLargeChunk(t *testing.T) {
 		{"all refused", heard("C", "250 ok", "550 no", "550 no"), KindRecipients, false},
 		{"refused", heard("C", "250 ok", "250 ok", "250 ok") + "BDAT\nS: 554 spam\n", KindPermanent, true},
 		{"lost in the middle", heard("C", "250 ok", "250 ok", "250 ok") + "C: " + size + "\nREAD 1000\n", KindLost, false},
-		{"no in the middle", heard("C", "250 ok", "250 ok", "250 ok") + "C: " + size + "\nREAD 100000\nS: 552 enough\nWAIT", KindSize, false},
-		{"yes in the middle", heard("C", "250 ok", "250 ok", "250 ok") + "C: " + size + "\nREAD 100000\nS: 250 taken\nWAIT", KindProtocol, false},
+		{"no in the middle", heard("C", "250 ok", "250 ok", "250 ok") + "C: " + size + "\nREAD 100000\nS: 552 enough\nSTOP", KindSize, false},
+		{"yes in the middle", heard("C", "250 ok", "250 ok", "250 ok") + "C: " + size + "\nREAD 100000\nS: 250 taken\nSTOP", KindProtocol, false},
 		{"lost after the end", heard("C", "250 ok", "250 ok", "250 ok") + fmt.Sprintf("C: %s\nREAD %d\n", size, len(body)), KindUncertain, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, p := begun(t, "PIPELINING\nCHUNKING", test.script)
+			gone := make(chan struct{})
+			s, p := beginWith(t, "S: 220 hi\nC\nS: 250-mx\nS: 250-PIPELINING\nS: 250 CHUNKING\n"+test.script, func(p *peer) { p.gone = gone })
 			marked, progress := false, int64(0)
 			_, err := s.Send(t.Context(), Envelope{From: "me@x", To: []string{"a", "b"}, Size: int64(len(body)), Progress: func(n int64) { progress = n }},
 				strings.NewReader(strings.ReplaceAll(body, "\r", "")), func(Result) error { marked = true; return nil })
@@ -70,6 +71,7 @@ func TestLargeChunk(t *testing.T) {
 				t.Errorf("marked: %v after %d bytes", marked, progress)
 			}
 			s.Abort()
+			close(gone)
 			if <-p.done; p.message != "" && p.message != body {
 				t.Errorf("the server got %d bytes", len(p.message))
 			}

@@ -86,10 +86,10 @@ damaged, newer, stateless, bodiless	its files are not as they should be
 
 \\{submission-outbox-mode-map}"
   (setq tabulated-list-format
-        [("State" 10 t) ("Age" 5 submission-table-older-p :right-align t)
-         ("Next" 6 nil :right-align t) ("From" 18 t) ("To" 24 t)
-         ("Subject" 30 t) ("Server" 20 t)
-         ("Size" 9 nil :right-align t) ("Last words" 0 nil)]
+        [("State" 9 t) ("Age" 3 submission-table-older-p :right-align t)
+         ("Next" 4 nil :right-align t) ("From" 15 t) ("To" 17 t)
+         ("Subject" 20 t) ("Server" 14 t)
+         ("Size" 8 nil :right-align t) ("Last words" 0 nil)]
         tabulated-list-padding 2
         tabulated-list-entries #'submission-table-entries)
   (setq-local revert-buffer-function #'submission-outbox--revert)
@@ -310,7 +310,8 @@ the defaults are what mail is sent with now."
   (interactive nil submission-outbox-mode)
   (cl-pushnew (submission-entry-id (submission-outbox--here))
               submission-table-marks :test #'equal)
-  (tabulated-list-put-tag "*" t))
+  (with-silent-modifications
+    (tabulated-list-put-tag "*" t)))
 
 (defun submission-outbox-unmark ()
   "Take the mark off the message at point and move on."
@@ -318,13 +319,15 @@ the defaults are what mail is sent with now."
   (setq submission-table-marks
         (delete (submission-entry-id (submission-outbox--here))
                 submission-table-marks))
-  (tabulated-list-put-tag "" t))
+  (with-silent-modifications
+    (tabulated-list-put-tag "" t)))
 
 (defun submission-outbox-unmark-all ()
   "Unmark all messages."
   (interactive nil submission-outbox-mode)
   (setq submission-table-marks nil)
-  (tabulated-list-clear-all-tags))
+  (with-silent-modifications
+    (tabulated-list-clear-all-tags)))
 
 (defun submission-outbox-menu ()
   "Choose from a menu what to do with the message at point."

@@ -76,7 +76,7 @@
 (defun submission-story--line (name value)
   "Insert a line with NAME and VALUE, unless VALUE is nil or empty."
   (when (submission-receipt-text value)
-    (insert (propertize (format "%-10s" name) 'face 'shadow)
+    (insert (propertize (format "%-12s" name) 'face 'shadow)
             (submission-table-plain value) "\n")))
 
 (defun submission-story--time (time)

@@ -86,6 +86,7 @@ const matrixPassword = "Fr1day-the-13th"
 // start. One Emacs does all of one security. What counts beside the verdicts is
 // the servers' own record.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	for _, security := range []string{"starttls", "opportunistic", "plain", "tls"} {
 		t.Run(security, func(t *testing.T) {
 			t.Parallel()

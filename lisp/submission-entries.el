@@ -26,7 +26,8 @@
   status   ; a symbol; `damaged', `newer', `stateless' or `bodiless' beside a receipt's
   state    ; what its state file says, or nil
   stamp    ; by which a change of the state file is seen
-  subject) ; decoded, once somebody wanted it
+  subject  ; decoded, once somebody wanted it
+  columns) ; of the list, see submission-table.el
 
 (defconst submission-entries-problems
   '((damaged . "Its state file is damaged.  Nothing is done with it; \
@@ -44,6 +45,10 @@ bring the file back or delete this"))
 
 (defvar submission-entries--seen nil
   "(DIRECTORY . STAMP) of the last look at the directory, or nil.")
+
+(defconst submission-entries-garbage 50000000
+  "The `gc-cons-threshold' for work on the whole outbox.
+With a thousand messages, half the time would go into collecting.")
 
 (defconst submission-entries--id
   "[0-9]\\{8\\}T[0-9]\\{6\\}-[0-9a-f]\\{8\\}"
@@ -70,7 +75,8 @@ bring the file back or delete this"))
   (let* ((file-name-handler-alist nil)
          (directory (submission-channel-directory))
          (time (file-attribute-modification-time (file-attributes directory)))
-         (seen (cons directory time)))
+         (seen (cons directory time))
+         (gc-cons-threshold (max gc-cons-threshold submission-entries-garbage)))
     (unless (and time (equal seen submission-entries--seen))
       (unless (equal directory (car submission-entries--seen))
         (clrhash submission-entries--table))

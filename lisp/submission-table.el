@@ -34,20 +34,39 @@
           (submission-entries-all)))
 
 (defun submission-table--columns (entry)
-  "Return the columns for ENTRY, a vector."
+  "Return the columns for ENTRY, a vector.
+But for the times and the size they stay the same as long as ENTRY does."
+  (pcase-let* ((`(,queued ,due . ,columns)
+                (or (submission-entry-columns entry)
+                    (setf (submission-entry-columns entry)
+                          (submission-table--constant entry))))
+               (columns (copy-sequence columns)))
+    (aset columns 1 (if queued
+                        (submission-table-duration (time-since queued))
+                      ""))
+    (aset columns 2 (cond ((null due) "")
+                          ((time-less-p due nil) "now")
+                          (t (submission-table-duration
+                              (time-subtract due nil)))))
+    (when (eq (submission-entry-status entry) 'sending)
+      (aset columns 7 (submission-table--size entry)))
+    columns))
+
+(defun submission-table--constant (entry)
+  "Return (QUEUED DUE . COLUMNS) of ENTRY, without what changes by itself."
   (let* ((state (submission-entry-state entry))
-         (envelope (plist-get state :envelope))
-         (queued (submission-receipt-time (plist-get state :queued))))
-    (vector
-     (submission-table--state entry)
-     (if queued (submission-table-duration (time-since queued)) "")
-     (submission-table--next entry)
-     (submission-table-plain (plist-get envelope :from))
-     (submission-table-plain (string-join (plist-get envelope :to) ", "))
-     (submission-table-plain (submission-entries-subject entry))
-     (submission-table-server state)
-     (submission-table--size entry)
-     (submission-table--words entry))))
+         (envelope (plist-get state :envelope)))
+    (cons (submission-receipt-time (plist-get state :queued))
+          (cons (submission-entries-due entry)
+                (vector
+                 (submission-table--state entry) "" ""
+                 (submission-table-plain (plist-get envelope :from))
+                 (submission-table-plain (string-join (plist-get envelope :to)
+                                                      ", "))
+                 (submission-table-plain (submission-entries-subject entry))
+                 (submission-table-server state)
+                 (submission-table--size entry)
+                 (submission-table--words entry))))))
 
 (defun submission-table-plain (text)
   "Return TEXT on one line, \"\" for nil."
@@ -71,13 +90,6 @@
           ((< seconds 3600) (format "%dm" (/ seconds 60)))
           ((< seconds 86400) (format "%dh" (/ seconds 3600)))
           (t (format "%dd" (/ seconds 86400))))))
-
-(defun submission-table--next (entry)
-  "Return the column with the time when ENTRY is tried next."
-  (let ((due (submission-entries-due entry)))
-    (cond ((null due) "")
-          ((time-less-p due nil) "now")
-          (t (submission-table-duration (time-subtract due nil))))))
 
 (defun submission-table-server (state)
   "Return the server and port in STATE."
@@ -120,7 +132,8 @@
 
 (defun submission-table-redraw (&optional anew)
   "Bring this list up to date, by writing it ANEW or only what differs."
-  (let* ((entries (submission-table-entries))
+  (let* ((gc-cons-threshold (max gc-cons-threshold submission-entries-garbage))
+         (entries (submission-table-entries))
          (rows (mapcar (lambda (row) (cons (car row) (cadr row))) entries)))
     (setq submission-table-marks
           (cl-remove-if-not (lambda (id) (assoc id rows))

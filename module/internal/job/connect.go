@@ -47,6 +47,8 @@ type reached struct {
 	address  netip.Addr
 	port     int
 	attempts []outbox.Attempt
+	top      int                   // where in attempts the walk from the top of the sequence begins
+	recall   func() *fallback.Step // the first step of the next walk, if it isn't that of the sequence
 	ear      *ear
 }
 
@@ -57,13 +59,17 @@ type ear struct{ id atomic.Pointer[string] }
 func (e *ear) turn(id string) { e.id.Store(&id) }
 
 // ending returns what a message that goes over the link will end with, as far
-// as the link decides. On a link that was used before, the latest try is the
-// one step that the link came from.
+// as the link decides. On a link that was used before, that is the walk that it
+// came from as it would be with what it has taught.
 func (l *link) ending() ending {
 	e := l.reached.ending()
 	e.tls = l.session.TLS()
-	if l.used {
-		e.attempts = e.attempts[len(e.attempts)-1:]
+	if last := len(e.attempts) - 1; l.used && last > 0 {
+		from := l.reached.top
+		if l.reached.recall() != nil {
+			from = last
+		}
+		e.attempts = e.attempts[from:]
 	}
 	return e
 }
@@ -151,7 +157,8 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 	a.d.lookAround() // the look-up of the name has made the gateway known
 	sequence, explicit := a.set.steps()
 	steps := w.steps(sequence, a.set.named(explicit))
-	remembered := a.recall(w, steps)
+	r.recall = func() *fallback.Step { return a.recall(w, steps) }
+	remembered := r.recall()
 	var s *session.Session
 	outcomes := fallback.Run(t.ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
 		var at outbox.Attempt
@@ -160,6 +167,9 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 		a.d.send(event.Attempt{ID: t.id(), Attempt: at})
 		return fallback.Outcome(at.Outcome)
 	})
+	if remembered != nil && len(outcomes) > 1 {
+		r.top = 1
+	}
 	if remembered != nil && len(outcomes) > 0 {
 		outcomes = outcomes[1:] // what follows was tried from the top
 	}

@@ -106,7 +106,7 @@ func (b *Box) fresh(id string) (*Entry, error) {
 	if !ValidID(id) {
 		return nil, fmt.Errorf("%w: %.40q is not an id", ErrInvalid, id)
 	}
-	lock, err := acquire(b.disk.path(lockName(id)))
+	lock, err := b.owners.acquire(b.disk.path(lockName(id)))
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,9 @@ const staleAge = 24 * time.Hour
 // Box is an outbox directory. Any number of goroutines, Boxes and processes
 // may use the same directory at once.
 type Box struct {
-	disk disk
-	now  func() time.Time
+	disk   disk
+	now    func() time.Time
+	owners owners
 }
 
 // Open opens the outbox in dir, making it with mode 0700 where it is missing,
@@ -155,6 +156,8 @@ func (b *Box) sweep() {
 			if b.stale(name) {
 				b.disk.remove(name)
 			}
+		case ownerFile:
+			bury(b.disk.path(name))
 		case lockFile, newMessage, newState:
 			b.sweepID(id)
 		case state:
@@ -171,7 +174,7 @@ func (b *Box) sweep() {
 
 // sweepID does the part of sweep that concerns one message, unless it is owned.
 func (b *Box) sweepID(id string) {
-	lock, err := acquire(b.disk.path(lockName(id)))
+	lock, err := b.owners.acquire(b.disk.path(lockName(id)))
 	if err != nil {
 		return
 	}

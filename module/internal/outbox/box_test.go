@@ -110,6 +110,7 @@ func TestSweep(t *testing.T) {
 		"young temporary":  {map[string][]byte{"." + id + ".eml": nil, "." + id + ".json": nil}, time.Hour, false, []string{"." + id + ".eml", "." + id + ".json"}},
 		"old temporary":    {map[string][]byte{"." + id + ".eml": nil, "." + id + ".json": nil}, 25 * time.Hour, false, nil},
 		"owned temporary":  {map[string][]byte{"." + id + ".eml": nil, "." + id + ".json": nil}, 25 * time.Hour, true, []string{"." + id + ".eml", "." + id + ".json", "." + id + ".lock"}},
+		"dead owner":       {map[string][]byte{ownerPrefix + "0123456789abcdef": nil}, time.Minute, false, nil},
 		"dead lock":        {map[string][]byte{"." + id + ".lock": nil}, time.Minute, false, nil},
 		"live lock":        {map[string][]byte{}, 25 * time.Hour, true, []string{"." + id + ".lock"}},
 		"message":          {map[string][]byte{id + ".eml": nil, id + ".json": text}, 1000 * time.Hour, false, []string{id + ".eml", id + ".json"}},
@@ -134,7 +135,7 @@ func TestSweep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := open(t)
 			if test.owned {
-				lock, err := acquire(b.disk.path(lockName(id)))
+				lock, err := b.owners.acquire(b.disk.path(lockName(id)))
 				must(t, err)
 				defer lock.release()
 			}

@@ -16,7 +16,8 @@
 //
 // What begins with a dot is never mail: .draft-… is a message on its way into
 // Add; .ID.eml and .ID.json are those two files before they are in their
-// place; .ID.lock is there while somebody owns the message.
+// place; .ID.lock is there while somebody owns the message, and .owner-… while
+// somebody owns any.
 //
 // Without a complete state file it is not mail. The state file is only ever
 // replaced as a whole: written beside, synced, renamed, directory synced. The
@@ -26,7 +27,8 @@
 //
 // Add and Claim return an Entry, which holds the message's lock, and only an
 // Entry changes or removes a message. A lock excludes goroutines and processes
-// alike, and the system takes it back when its owner dies. Nobody waits for
+// alike, and the system takes it back when its owner dies: .ID.lock is a second
+// name of .owner-…, a file that its process keeps open and locked. Nobody waits for
 // one: who comes second gets ErrBusy. List needs none and shows what is on
 // disk, also while others write.
 //

@@ -34,7 +34,7 @@ func (b *Box) Claim(id string) (*Entry, error) {
 	if !ValidID(id) {
 		return nil, fail(doing, fmt.Sprintf("%.40q", id), ErrGone)
 	}
-	lock, err := acquire(b.disk.path(lockName(id)))
+	lock, err := b.owners.acquire(b.disk.path(lockName(id)))
 	if err != nil {
 		return nil, fail(doing, id, err)
 	}

@@ -61,6 +61,9 @@ const (
 // to Add. One that is older than a day is taken for forgotten.
 const DraftPrefix = ".draft-"
 
+// ownerPrefix begins the names of the files that locks are names of.
+const ownerPrefix = ".owner-"
+
 // kind is what a file in the directory is, by its name alone.
 type kind int
 
@@ -72,6 +75,7 @@ const (
 	newMessage
 	newState
 	lockFile
+	ownerFile
 	kept // a draft that is kept beside its message
 )
 
@@ -79,6 +83,9 @@ const (
 func classify(name string) (kind, string) {
 	if strings.HasPrefix(name, DraftPrefix) {
 		return draft, ""
+	}
+	if strings.HasPrefix(name, ownerPrefix) {
+		return ownerFile, ""
 	}
 	id, hidden := strings.CutPrefix(name, ".")
 	if len(id) < idLength || !ValidID(id[:idLength]) {

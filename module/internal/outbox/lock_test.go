@@ -205,12 +205,17 @@ func TestTwoEmacsen(t *testing.T) {
 // ever have it, also while its lock file comes and goes.
 func TestOneOwner(t *testing.T) {
 	path := open(t).disk.path(lockName(sampleID))
-	var owners, owned atomic.Int32
+	var holders, owned atomic.Int32
 	var all sync.WaitGroup
-	for range 8 {
+	shared := new(owners)
+	for n := range 8 {
+		mine := shared
+		if n%2 == 0 {
+			mine = new(owners) // as another process
+		}
 		all.Go(func() {
 			for range 5000 {
-				l, err := acquire(path)
+				l, err := mine.acquire(path)
 				if errors.Is(err, ErrBusy) {
 					continue
 				}
@@ -218,12 +223,12 @@ func TestOneOwner(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if owners.Add(1) != 1 {
+				if holders.Add(1) != 1 {
 					t.Error("two owners")
 				}
 				runtime.Gosched()
 				owned.Add(1)
-				owners.Add(-1)
+				holders.Add(-1)
 				l.release()
 			}
 		})
@@ -234,6 +239,9 @@ func TestOneOwner(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the lock file is left: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 
@@ -280,7 +288,7 @@ func TestUnlinkedLock(t *testing.T) {
 		must(t, err)
 		return file
 	}
-	first, err := acquire(path)
+	first, err := acquireFile(path)
 	must(t, err)
 	tooEarly, inTime := early(), early()
 	if l, err := lockOpened(tooEarly, path); l != nil || !errors.Is(err, ErrBusy) {
@@ -291,13 +299,17 @@ func TestUnlinkedLock(t *testing.T) {
 	if l, err := lockOpened(inTime, path); l != nil || err != nil {
 		t.Errorf("without a name: %v, %v", l, err)
 	}
-	second, err := acquire(path)
+	second, err := acquireFile(path)
 	must(t, err)
 	defer second.release()
 	if l, err := lockOpened(tooEarly, path); l != nil || err != nil {
 		t.Errorf("with another file of that name: %v, %v", l, err)
 	}
-	if _, err := acquire(path); !errors.Is(err, ErrBusy) {
+	if _, err := acquireFile(path); !errors.Is(err, ErrBusy) {
 		t.Errorf("the second owner: %v", err)
+	}
+	// The two kinds exclude each other.
+	if _, err := new(owners).acquire(path); !errors.Is(err, ErrBusy) {
+		t.Errorf("the second owner, by a name: %v", err)
 	}
 }

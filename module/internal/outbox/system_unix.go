@@ -29,10 +29,20 @@ func tryLock(file *os.File) error {
 	}
 }
 
-// release gives the lock back. The name goes first: see acquire.
-func (l *lock) release() {
-	os.Remove(l.path)
-	l.file.Close()
+// releaseFile gives a lock with a file of its own back. The name goes first: see
+// lockOpened.
+func releaseFile(file *os.File, path string) {
+	os.Remove(path)
+	file.Close()
+}
+
+// hardLinks is true where a file can have several names and lose one.
+const hardLinks = true
+
+// noLinks reports whether this is what a file system says that has no hard links.
+func noLinks(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) ||
+		errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EMLINK)
 }
 
 // syncDir makes the names in dir durable.

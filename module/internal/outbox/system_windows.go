@@ -24,12 +24,18 @@ func tryLock(file *os.File) error {
 	}
 }
 
-// release gives the lock back. An open file can't be deleted here, so the name
-// goes afterwards, unless the next owner has the file open already.
-func (l *lock) release() {
-	l.file.Close()
-	os.Remove(l.path)
+// releaseFile gives a lock with a file of its own back. An open file can't be
+// deleted here, so the name goes afterwards, unless the next owner has the file
+// open already.
+func releaseFile(file *os.File, path string) {
+	file.Close()
+	os.Remove(path)
 }
+
+// hardLinks is false where a file that is open can't lose a name.
+const hardLinks = false
+
+func noLinks(error) bool { return true }
 
 // syncDir does nothing: Windows has no such thing.
 func syncDir(string) error { return nil }

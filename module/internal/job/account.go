@@ -27,6 +27,8 @@ type account struct {
 	workers int
 	secret  *Secret       // for as long as there is a worker
 	more    chan struct{} // has something when the queue has grown
+	watch   *time.Timer   // calls helpOut; nil: there was no need yet
+	watched bool          // it will
 }
 
 // task is a message that this Emacs is busy with.
@@ -40,9 +42,9 @@ type task struct {
 
 func (t *task) id() string { return t.entry.ID() }
 
-// A message waits this long behind another before a further connection is
-// made for it: one that is stuck must not keep the rest. There are at most so
-// many connections at once.
+// When no message was taken up for so long while some wait, a further connection
+// is made: one that is stuck must not keep the rest. There are at most so many
+// connections at once.
 const (
 	patience   = 10 * time.Second
 	maxWorkers = 3
@@ -81,17 +83,31 @@ func (d *Dispatcher) enqueue(entry *outbox.Entry, secret *Secret, lookUp bool) {
 	case a.more <- struct{}{}:
 	default:
 	}
-	time.AfterFunc(patience, func() {
-		defer d.guard("account")
-		a.helpOut(t)
-	})
+	if !a.watched {
+		a.watchOver()
+	}
 }
 
-// helpOut starts another worker if t still waits.
-func (a *account) helpOut(t *task) {
+// watchOver has helpOut called unless another message is taken up in time. The
+// dispatcher is locked.
+func (a *account) watchOver() {
+	a.watched = true
+	if a.watch == nil {
+		a.watch = time.AfterFunc(a.d.patience, func() {
+			defer a.d.guard("account")
+			a.helpOut()
+		})
+		return
+	}
+	a.watch.Reset(a.d.patience)
+}
+
+// helpOut starts another worker if messages still wait.
+func (a *account) helpOut() {
 	a.d.mu.Lock()
 	defer a.d.mu.Unlock()
-	if len(a.queue) > 0 && a.queue[0] == t && a.workers < maxWorkers {
+	a.watched = false
+	if len(a.queue) > 0 && a.workers < maxWorkers {
 		a.hire()
 	}
 }
@@ -125,9 +141,13 @@ func (a *account) next(open bool) *task {
 	if len(a.queue) > 0 {
 		t := a.queue[0]
 		a.queue = a.queue[1:]
+		a.watchOver()
 		return t
 	}
 	if a.workers--; a.workers == 0 {
+		if a.watch != nil {
+			a.watch.Stop()
+		}
 		delete(a.d.accounts, a.key)
 		a.secret = nil
 	}

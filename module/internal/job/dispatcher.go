@@ -28,6 +28,7 @@ type Dispatcher struct {
 	events      atomic.Pointer[event.Stream]
 	reminders   chan time.Time // for the schedule: when to look at the outbox
 	troubles    troubles
+	patience    time.Duration
 
 	mu       sync.Mutex
 	accounts map[string]*account // those with messages to send, by their settings
@@ -68,6 +69,7 @@ func newDispatcher(dir, memory string, interactive, transient bool, events *even
 		asks:        make(map[int]chan<- *Answer),
 		tls:         make(map[string]tls.ClientSessionCache),
 		reminders:   make(chan time.Time),
+		patience:    patience,
 		place:       here(),
 	}
 	if memory != "" {

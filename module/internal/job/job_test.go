@@ -142,6 +142,24 @@ func TestOneConnectionForMany(t *testing.T) {
 	}
 }
 
+// TestOneThatIsStuck: the others go over another connection.
+func TestOneThatIsStuck(t *testing.T) {
+	o := newOffice(t, smtpd.Script{Behaviour: smtpd.Behaviour{
+		Rules: []smtpd.Rule{{On: "DOT", From: 2, Times: 1, Instead: smtpd.Silence}},
+	}})
+	o.patience = 50 * time.Millisecond
+	const n = 5
+	for range n {
+		o.submit(nil)
+	}
+	o.all(n-1, outbox.Accepted)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.tasks) != 1 {
+		t.Errorf("this Emacs is busy with %d messages", len(o.tasks))
+	}
+}
+
 func TestALimitOfMessagesIsNoFailure(t *testing.T) {
 	o := newOffice(t, smtpd.Script{Behaviour: smtpd.Behaviour{
 		MaxMessages: 5,

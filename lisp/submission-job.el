@@ -114,12 +114,14 @@ the questions of the module."
 
 (defun submission-job-take-back (id directory)
   "Let the message with ID leave DIRECTORY, as its owner has it."
-  (setf (submission-job-owner (submission-job-find id directory))
-        (cons #'ignore #'ignore))
-  (submission-job-interrupt id directory))
+  (let ((job (submission-job-find id directory)))
+    (setf (submission-job-owner job) (cons #'ignore #'ignore))
+    (submission-job-interrupt id directory)
+    ;; Until it is.
+    (setf (submission-job-status job) 'sending)))
 
 (defun submission-job-settle-left (id directory)
-  "Let the message with ID, that was accepted, leave DIRECTORY."
+  "Let the message with ID, which is done with, leave DIRECTORY."
   (submission-job--settle (submission-job-find id directory)))
 
 (defun submission-job-interrupt (id directory)

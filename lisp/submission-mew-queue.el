@@ -270,7 +270,7 @@ Return the name of the file."
           ((submission-mew-queue--uncertain-p state)
            (submission-mew-queue--mark-late work state)))
     (cond ((null state) (delete-file file))
-          ((equal (plist-get state :status) "accepted")
+          ((member (plist-get state :status) '("accepted" "cancelled"))
            (submission-job-settle-left id (submission-mew-queue-open)))
           (t (submission-job-take-back id (submission-mew-queue-open))))))
 
@@ -290,7 +290,8 @@ Return the name of the file."
          (data (mew-lisp-load info)))
     (when (and data (equal (mew-smtp-get-msgid data)
                            (plist-get state :message-id)))
-      (submission-mew-queue--save info data submission-mew-queue--lost))))
+      (submission-mew-queue--save info data submission-mew-queue--lost)
+      (submission-mew-queue--log data nil submission-mew-queue--lost))))
 
 (defun submission-mew-queue--restore (note state)
   "Restore the message of NOTE, whose copy has STATE or nil."
@@ -345,33 +346,35 @@ Each step can be done again if Emacs ends after it."
          (number (string-to-number (file-name-nondirectory old))))
     (while (file-exists-p base)
       (setq number (1+ number)
-            base (expand-file-name (number-to-string number)
-                                   (file-name-directory old))))
+            base (mew-expand-new-msg (plist-get note :folder)
+                                     (number-to-string number))))
     (submission-mew-queue--save (submission-mew-queue--info base) data why)
     (rename-file work base)
     (ignore-errors
       (delete-file (concat (submission-mew-queue--info old)
                            mew-queue-work-suffix)))
+    (submission-mew-queue--log data nil (or why "Emacs ended before it was sent."))
     (message "Mew: message %s is back in %s%s" (file-name-nondirectory base)
              (plist-get note :folder)
-             (if why ", and may have arrived" ""))
-    (submission-report-log nil "Mew's message %s is back in %s.  %s"
-                           (file-name-nondirectory base)
-                           (plist-get note :folder)
-                           (or why ""))))
+             (if why ", and may have arrived" ""))))
 
 (defun submission-mew-queue--file (work data receipt)
   "File WORK, with DATA, which was sent with RECEIPT."
   (let ((backup (mew-queue-backup work mew-queue-info-suffix)))
     (when data
-      (let ((all (make-vector (length mew-smtp-info-list) nil)))
-        (dotimes (i mew-smtp-info-list-save-length)
-          (aset all i (aref data i)))
-        (mew-smtp-set-server all (plist-get receipt :host))
-        (mew-smtp-set-port all (format "%s" (plist-get receipt :port)))
-        (mew-smtp-log all))
+      (submission-mew-queue--log data receipt)
       (mew-net-fcc-message (mew-smtp-get-case data) (mew-smtp-get-fcc data)
                            backup))))
+
+(defun submission-mew-queue--log (data receipt &optional why)
+  "Write a line about DATA to Mew's log: it was sent with RECEIPT, or WHY not."
+  (let ((info (make-vector (length mew-smtp-info-list) nil)))
+    (dotimes (i mew-smtp-info-list-save-length)
+      (aset info i (aref data i)))
+    (when receipt
+      (mew-smtp-set-server info (plist-get receipt :host))
+      (mew-smtp-set-port info (format "%s" (plist-get receipt :port))))
+    (mew-smtp-log info why)))
 
 (provide 'submission-mew-queue)
 

@@ -510,6 +510,12 @@ RECEIPT says whom it is still for, and whether it may have arrived."
                       (string-prefix-p "535" (or (plist-get receipt :reply) ""))
                       (format "SMTP %s password is wrong! " auth))
                  (submission-report-text receipt notice t)
+                 (and (plist-get receipt :accepted)
+                      (format "; still to be sent to %s"
+                              (string-join
+                               (submission-mew-queue-left
+                                (mew-smtp-get-orig-recipients pnm) receipt)
+                               ", ")))
                  (and (eq (plist-get receipt :status) 'uncertain)
                       ".  It may have arrived, and is not sent again \
 before M-x submission-mew-release")))))

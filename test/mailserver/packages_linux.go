@@ -13,6 +13,13 @@ import (
 	"syscall"
 )
 
+// Packages returns a directory with Debian packages, unpacked there under a
+// name for all of them, without what they depend on. The first time it
+// downloads them.
+func Packages(name string, packages ...string) (string, error) {
+	return unpacked(Kind(name), setup{packages: packages, alone: true})
+}
+
 // unpacked returns the directory with the packages of a setup and all that they
 // need, unpacked. The first time it downloads them, which takes seconds; only
 // one process does so at a time.
@@ -90,12 +97,17 @@ func download(dir string, setup setup) ([]string, error) {
 		} {
 			options = append(options, "-o", o)
 		}
-		return do(exec.Command("apt-get", append(options, args...)...))
+		cmd := exec.Command("apt-get", append(options, args...)...)
+		cmd.Dir = archives // where download puts them
+		return do(cmd)
 	}
 	// A list that can't be had may be one that isn't needed: the install decides.
 	update := apt("update")
-	install := []string{"install", "--download-only", "--no-install-recommends"}
-	if err := apt(append(append(install, tools()...), setup.packages...)...); err != nil {
+	install := append([]string{"install", "--download-only", "--no-install-recommends"}, tools()...)
+	if setup.alone {
+		install = []string{"download"}
+	}
+	if err := apt(append(install, setup.packages...)...); err != nil {
 		return nil, errors.Join(update, err)
 	}
 	return filepath.Glob(filepath.Join(archives, "*.deb"))

@@ -7,6 +7,7 @@ import "fmt"
 // A setup is what makes a server of its packages.
 type setup struct {
 	packages []string // and tools
+	alone    bool     // without what they need, which the machine has
 	release  string   // of Debian, instead of 12; "" is the machine's own
 	// accounts are the system users that the packages' scripts would make.
 	// Each has a group of the same name and number.

@@ -36,7 +36,7 @@ func (d *Dispatcher) Act(id string, action Action) error {
 	if d.interrupt(id, action) {
 		return nil
 	}
-	entry, err := d.box.Claim(id)
+	entry, err := d.claim(id)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (d *Dispatcher) Act(id string, action Action) error {
 		err = fmt.Errorf("no such action as %q", action)
 	}
 	state := entry.State()
-	entry.Release()
+	d.letGo(entry)
 	if err == nil {
 		d.tell(state)
 	}
@@ -75,7 +75,7 @@ func (d *Dispatcher) Act(id string, action Action) error {
 // shows the one with the fingerprint pin, which a person has accepted in place
 // of all others. The error is that of Act.
 func (d *Dispatcher) Accept(id, pin string) error {
-	entry, err := d.box.Claim(id)
+	entry, err := d.claim(id)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (d *Dispatcher) Change(id string, settings json.RawMessage) error {
 	if _, err := parseSettings(settings); err != nil {
 		return err
 	}
-	entry, err := d.box.Claim(id)
+	entry, err := d.claim(id)
 	if err != nil {
 		return err
 	}
@@ -126,6 +126,17 @@ func (d *Dispatcher) Change(id string, settings json.RawMessage) error {
 	}
 	entry.Release()
 	return err
+}
+
+// claim is the box's Claim for what a person wants done with a message.
+func (d *Dispatcher) claim(id string) (*outbox.Entry, error) {
+	d.mu.Lock()
+	entry := d.ended[id]
+	d.mu.Unlock()
+	if entry != nil {
+		return nil, fmt.Errorf("%w: it is %s", outbox.ErrMove, entry.State().Status)
+	}
+	return d.box.Claim(id)
 }
 
 // interrupt stops a message that this Emacs is busy with; one that is on its

@@ -271,7 +271,7 @@ func (s Settings) config(tunnelled bool, trace func(client bool, line string)) s
 		Host:               s.Host,
 		Security:           s.Security,
 		EHLO:               s.EHLOName,
-		Roots:              roots(s.TrustFiles),
+		Roots:              session.Roots(s.TrustFiles),
 		Pins:               s.Pins,
 		ClientCertificate:  s.clientCertificate(),
 		AllowCleartextAuth: s.AllowCleartextAuth,
@@ -294,22 +294,6 @@ func (s Settings) clientCertificate() *tls.Certificate {
 		return nil
 	}
 	return &c
-}
-
-// roots returns the system's trusted roots and those in files. A file that
-// isn't there is passed over, as gnutls-trustfiles lists the places of many
-// systems.
-func roots(files []string) *x509.CertPool {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	for _, f := range files {
-		if pem, err := os.ReadFile(f); err == nil {
-			pool.AppendCertsFromPEM(pem)
-		}
-	}
-	return pool
 }
 
 // familyOf returns the family that a step went over; "" where it was to go

@@ -31,8 +31,9 @@ type Dispatcher struct {
 	patience    time.Duration
 
 	mu       sync.Mutex
-	accounts map[string]*account // those with messages to send, by their settings
-	tasks    map[string]*task    // the messages this Emacs is busy with, by id
+	accounts map[string]*account      // those with messages to send, by their settings
+	tasks    map[string]*task         // the messages this Emacs is busy with, by id
+	ended    map[string]*outbox.Entry // those that Emacs is to settle, by id
 	asks     map[int]chan<- *Answer
 	lastAsk  int
 	tls      map[string]tls.ClientSessionCache // by the settings
@@ -66,6 +67,7 @@ func newDispatcher(dir, memory string, interactive, transient bool, events *even
 		transient:   transient,
 		accounts:    make(map[string]*account),
 		tasks:       make(map[string]*task),
+		ended:       make(map[string]*outbox.Entry),
 		asks:        make(map[int]chan<- *Answer),
 		tls:         make(map[string]tls.ClientSessionCache),
 		reminders:   make(chan time.Time),
@@ -145,22 +147,40 @@ func (d *Dispatcher) Submit(r Request) (string, error) {
 // file log, unless that is "". A log that can't be written is told, and keeps
 // nothing.
 func (d *Dispatcher) Settle(id, log string) error {
-	entry, err := d.box.Claim(id)
-	if errors.Is(err, outbox.ErrGone) {
+	d.mu.Lock()
+	entry := d.ended[id]
+	delete(d.ended, id)
+	d.mu.Unlock()
+	if entry == nil {
+		var err error
+		entry, err = d.box.Claim(id)
+		if errors.Is(err, outbox.ErrGone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	defer entry.Release() // unless it is removed
+	if !entry.State().Status.Final() {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err := writeLog(log, entry.State(), time.Now()); err != nil {
+		d.send(event.Warning{Text: err.Error()})
 	}
-	switch entry.State().Status {
-	case outbox.Accepted, outbox.Cancelled:
-		if err := writeLog(log, entry.State(), time.Now()); err != nil {
-			d.send(event.Warning{Text: err.Error()})
-		}
-		return entry.Remove()
+	return entry.Remove()
+}
+
+// letGo gives a message up. What has ended stays ours until Emacs has settled
+// it, lest another Emacs tell of it, too.
+func (d *Dispatcher) letGo(entry *outbox.Entry) {
+	if !entry.State().Status.Final() {
+		entry.Release()
+		return
 	}
-	entry.Release()
-	return nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended[entry.ID()] = entry
 }
 
 // maxSettings is for how many settings TLS sessions are kept.

@@ -143,5 +143,5 @@ func (d *Dispatcher) leave(t *task) {
 	delete(d.tasks, t.id())
 	d.mu.Unlock()
 	t.cancel(nil)
-	t.entry.Release()
+	d.letGo(t.entry)
 }

@@ -203,8 +203,8 @@ func (d *Dispatcher) sendAllBut(skip []string) []string {
 		case slices.Contains(skip, s.ID):
 		case s.Status.Final():
 			if entry, err := d.box.Claim(s.ID); err == nil {
-				entry.Release()
-				d.tell(s)
+				d.letGo(entry)
+				d.tell(entry.State())
 			}
 		case s.Status == outbox.Sending, s.Status == outbox.Deferred, s.Status == outbox.Queued && due(s, now):
 			if d.take(s.ID) {

@@ -4,6 +4,7 @@ package job
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,5 +122,36 @@ func TestNextDue(t *testing.T) {
 	add(now.Add(glance / 2))
 	if next := o.nextDue(now); next.Sub(now) > glance/2 {
 		t.Errorf("a message that will be due is looked for after %v", next.Sub(now))
+	}
+}
+
+// TestEndedStaysOurs: another Emacs is not told of a message that was accepted
+// here and is not settled yet.
+func TestEndedStaysOurs(t *testing.T) {
+	o := newOffice(t, smtpd.Script{})
+	log := filepath.Join(t.TempDir(), "log")
+	id := o.submit(nil)
+	o.wait(id, outbox.Accepted)
+	other, err := outbox.Open(o.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Claim(id); !errors.Is(err, outbox.ErrBusy) {
+		t.Errorf("another has it: %v", err)
+	}
+	if err := o.Settle(id, log); err != nil {
+		t.Error(err)
+	}
+	if _, err := other.Claim(id); !errors.Is(err, outbox.ErrGone) {
+		t.Errorf("once it was settled: %v", err)
+	}
+	if left, err := os.ReadDir(o.dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if err := o.Settle(id, log); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	if lines, err := os.ReadFile(log); err != nil || strings.Count(string(lines), "\n") != 1 {
+		t.Errorf("the log: %q, %v", lines, err)
 	}
 }

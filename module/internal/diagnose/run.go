@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -108,7 +107,7 @@ func Run(ctx context.Context, id string, spec Spec, events *event.Stream) {
 
 // all tries every server of the list.
 func (r *run) all(ctx context.Context) {
-	r.spec.roots = roots(r.spec.TrustFiles)
+	r.spec.roots = session.Roots(r.spec.TrustFiles)
 	var servers []Server
 	servers, r.complaints = Parse(r.spec.Lines)
 	first := map[string]int{} // by key, the line
@@ -286,18 +285,4 @@ func (r *run) guard(where string, f func()) {
 		}
 	}()
 	f()
-}
-
-// roots returns the system's trusted roots and those in files that are there.
-func roots(files []string) *x509.CertPool {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	for _, f := range files {
-		if pem, err := os.ReadFile(f); err == nil {
-			pool.AppendCertsFromPEM(pem)
-		}
-	}
-	return pool
 }

@@ -20,7 +20,7 @@
 
 (defconst submission-report--advice
   '((deferred
-     nil "It stays in the outbox; `M-x submission-outbox-send-all' tries again")
+     nil "It is tried again by itself; `M-x submission-outbox' shows what waits")
     (held
      tls "The TLS that was asked for is not to be had there; check the \
 server's name and port, then `submission-security'"

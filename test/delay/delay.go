@@ -3,8 +3,9 @@
 // Package delay is a proxy that makes a server far away: it hands on each
 // piece of a TCP stream, in both directions, after a fixed time, without
 // holding back what follows. It needs no privileges. A client's connect is
-// answered at once, for the proxy is near; the round trip that it would have
-// taken is waited for before anything else, so the sum is that of the real way.
+// answered at once, for the proxy is near; the way that the three packets of
+// TCP's handshake would have taken is waited for behind its back, so the sum is
+// that of the real way, whichever side speaks first.
 package delay
 
 import (
@@ -58,18 +59,25 @@ func (p *Proxy) serve() {
 }
 
 func (p *Proxy) connect(client net.Conn) {
-	time.Sleep(2 * p.oneWay) // the handshake of TCP, which the client did not feel
+	// What the client says before it could have been connected leaves then; the
+	// server learns of the connection from the handshake's third packet.
+	start := time.Now()
+	there := p.read(client, start.Add(2*p.oneWay))
+	time.Sleep(time.Until(start.Add(3 * p.oneWay)))
 	server, err := net.Dial("tcp4", p.target)
 	if err != nil {
 		client.Close()
+		for range there { // let the reader end
+		}
 		return
 	}
 	p.mu.Lock()
 	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 	p.mu.Unlock()
+	back := p.read(server, start)
 	var both sync.WaitGroup
-	both.Go(func() { p.hand(client, server) })
-	both.Go(func() { p.hand(server, client) })
+	both.Go(func() { hand(there, client, server) })
+	both.Go(func() { hand(back, server, client) })
 	both.Wait()
 	client.Close()
 	server.Close()
@@ -85,8 +93,8 @@ type piece struct {
 	data []byte
 }
 
-// hand copies one direction.
-func (p *Proxy) hand(from, to net.Conn) {
+// read reads one direction, until it ends; nothing leaves before a time.
+func (p *Proxy) read(from net.Conn, earliest time.Time) <-chan piece {
 	pieces := make(chan piece, 1<<12)
 	go func() {
 		defer close(pieces)
@@ -94,13 +102,22 @@ func (p *Proxy) hand(from, to net.Conn) {
 		for {
 			n, err := from.Read(buf)
 			if n > 0 {
-				pieces <- piece{time.Now().Add(p.oneWay), append([]byte(nil), buf[:n]...)}
+				left := time.Now()
+				if left.Before(earliest) {
+					left = earliest
+				}
+				pieces <- piece{left.Add(p.oneWay), append([]byte(nil), buf[:n]...)}
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
+	return pieces
+}
+
+// hand writes the pieces of one direction when they are due.
+func hand(pieces <-chan piece, from, to net.Conn) {
 	for piece := range pieces {
 		time.Sleep(time.Until(piece.due))
 		if _, err := to.Write(piece.data); err != nil {

@@ -3,12 +3,16 @@
 package session
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // With CHUNKING the message goes out with the commands, and only a reply
@@ -191,4 +195,62 @@ func TestGoneBetweenMessages(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whatever a server says to a pipeline, a message is taken only if it says so,
+// and one that has gone out as a whole is lost only if it says no.
+func FuzzPipeline(f *testing.F) {
+	for _, seed := range []string{
+		"250 ok\r\n250 ok\r\n250 ok\r\n250 taken\r\n", "250 ok\r\n550 no\r\n550 no\r\n354 go\r\n250 taken\r\n",
+		"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n250 taken\r\n250 more\r\n", "421 bye\r\n", "550 no\r\n250 ok\r\n250 ok\r\n250 ok\r\n",
+		"250 ok\r\n530 5.7.0 who\r\n250 ok\r\n250 ok\r\n", "250-ok\r\n250 ok\r\n354 go\r\n250 ok\r\n", "250 ok\r\n250", "250 ok\r\n250 ok\r\n421 bye\r\n",
+	} {
+		f.Add(seed, true)
+		f.Add(seed, false)
+	}
+	f.Fuzz(func(t *testing.T, says string, chunking bool) {
+		client, server := net.Pipe()
+		defer client.Close()
+		text := make(chan string)
+		go func() {
+			defer close(text)
+			r := bufio.NewReader(server)
+			fmt.Fprint(server, "220 hi\r\n")
+			_, _ = r.ReadString('\n')
+			fmt.Fprint(server, "250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n")
+			first, _ := r.Peek(1) // it says nothing unasked
+			if len(first) > 0 {
+				go func() {
+					_, _ = io.WriteString(server, says)
+					server.Close()
+				}()
+			}
+			all, _ := io.ReadAll(r)
+			text <- string(all)
+		}()
+		limits := patient()
+		limits.Quit = 10 * time.Millisecond
+		cfg := Config{Security: Plain, EHLO: "me", NoChunking: !chunking, Timeouts: limits}
+		env := Envelope{From: "me@x", To: []string{"a", "b"}, Size: 7}
+		result, _, err := deliver(t.Context(), client, cfg, nil, env, "hello\r\n", nil)
+		client.Close()
+		sent := <-text
+		accepted := slices.ContainsFunc(result.Recipients, func(r Recipient) bool { return r.Accepted })
+		whole := strings.Contains(sent, "hello\r\n") && (chunking || strings.Contains(sent, "hello\r\n.\r\n"))
+		var e *Error
+		switch {
+		case err == nil:
+			if !accepted || !whole || result.Reply.class() != 2 {
+				t.Errorf("taken: %v after %q", result, sent)
+			}
+		case !errors.As(err, &e):
+			t.Errorf("not an *Error: %v", err)
+		case e.Kind == KindUncertain:
+			if !strings.Contains(sent, "hello") {
+				t.Errorf("uncertain: %v after %q", err, sent)
+			}
+		case whole && e.Reply.class() < 4:
+			t.Errorf("%v (%s) after %q", err, e.Kind, sent)
+		}
+	})
 }

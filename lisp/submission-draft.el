@@ -8,9 +8,9 @@
 
 ;; What the user has typed is kept beside the message, in ID.draft: a line
 ;; of JSON that says which mode it came from, and the text, with its MML,
-;; Bcc, Fcc and Gcc.  So a message that waits can be taken back and edited
-;; as if it had not been sent.  The entry in the outbox stays, held, until
-;; the draft is sent again.
+;; Bcc, Fcc and Gcc; submission-copies.el says what else is there.  So a
+;; message that waits can be taken back and edited as if it had not been
+;; sent.  The entry in the outbox stays, held, until the draft is sent again.
 ;;
 ;; `submission-mode' notes the text before `message-send' sorts the header
 ;; and adds to it.  Which buffer a message comes from is known by the
@@ -24,6 +24,7 @@
 (require 'submission)
 (require 'submission-act)
 (require 'submission-channel)
+(require 'submission-copies)
 (require 'submission-entries)
 
 (declare-function mime-to-mml "mml" (&optional handles))
@@ -85,19 +86,24 @@ That is a plist for `submission-job-submit', with :draft, :due and
                (save-restriction
                  (message-narrow-to-headers)
                  (message-fetch-field "message-id"))))
-         (origin (submission-draft-buffer id)))
+         (origin (or (submission-draft-buffer id) submission-copies-origin))
+         (copy (submission-copies-taken origin))
+         (draft (and origin
+                     (with-current-buffer origin
+                       (or submission-draft--noted
+                           (submission-draft--cleaned))))))
     (nconc
-     (and origin
-          (with-current-buffer origin
-            (list :draft (submission-draft--text
-                          (or submission-draft--noted
-                              (submission-draft--cleaned)))
-                  :replaces submission-draft--replaces
-                  :done (lambda ()
-                          (when (buffer-live-p origin)
-                            (with-current-buffer origin
-                              (setq submission-draft--noted nil
-                                    submission-draft--replaces nil)))))))
+     (and (or draft copy)
+          (list :draft (submission-draft--text draft copy)
+                :replaces (and origin
+                               (buffer-local-value
+                                'submission-draft--replaces origin))
+                :done (lambda (id)
+                        (submission-copies-note id copy)
+                        (when (buffer-live-p origin)
+                          (with-current-buffer origin
+                            (setq submission-draft--noted nil
+                                  submission-draft--replaces nil))))))
      (list :due (cond (submission-draft--later)
                       ((> (or submission-delay 0) 0)
                        (time-add nil submission-delay)))))))
@@ -121,26 +127,18 @@ This is where nobody noted it before."
            (push (buffer-substring-no-properties start (point-max)) text)
            (string-join (nreverse text))))))))
 
-(defun submission-draft--text (draft)
-  "Return DRAFT as the content of a file: a line of JSON, and its text."
-  (concat (submission-channel-encode
-           `((mode . ,(plist-get draft :mode))
-             (separator . ,(plist-get draft :separator))
-             (point . ,(plist-get draft :point))))
-          "\n" (plist-get draft :text)))
+(defun submission-draft--text (draft copy)
+  "Return DRAFT and COPY, one of which may be nil, as the content of a file."
+  (submission-copies-pack
+   (and draft `((mode . ,(plist-get draft :mode))
+                (separator . ,(plist-get draft :separator))
+                (point . ,(plist-get draft :point))))
+   (plist-get draft :text) copy))
 
 (defun submission-draft--read (file)
   "Return the draft that is in FILE, or nil if there is none."
-  (ignore-errors
-    (with-temp-buffer
-      (let ((file-name-handler-alist nil)
-            (coding-system-for-read 'utf-8-emacs-unix))
-        (insert-file-contents file))
-      (let ((head (submission-channel-decode
-                   (buffer-substring (point-min) (line-end-position)))))
-        (append (list :text (buffer-substring (line-beginning-position 2)
-                                              (point-max)))
-                head)))))
+  (let ((kept (submission-copies-unpack file)))
+    (and (plist-get kept :text) kept)))
 
 ;;;; Bringing back
 

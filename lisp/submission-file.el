@@ -79,11 +79,11 @@ Writing is some five times faster then."
          (- (point-max) (point-min)))))
 
 (defun submission-file-draft (directory text)
-  "Write TEXT, a draft, to DIRECTORY.
+  "Write TEXT, a unibyte string, to DIRECTORY.
 Return the name of the file, which is the module's from then on."
   (submission-file--with-outbox
     (with-file-modes #o600
-      (let ((coding-system-for-write 'utf-8-emacs-unix)
+      (let ((coding-system-for-write 'no-conversion)
             (write-region-inhibit-fsync t)
             (write-region-annotate-functions nil)
             (write-region-post-annotation-function nil)

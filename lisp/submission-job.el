@@ -30,6 +30,9 @@
 (require 'submission-transcript)
 (require 'submission-tunnel)
 
+(declare-function submission-copies-file "submission-copies" (id directory then))
+(declare-function submission-copies-forget "submission-copies" (id))
+(declare-function submission-copies-idle-p "submission-copies" ())
 (declare-function submission-module-submit "ext:submission-module" (json) t)
 (declare-function submission-module-settle "ext:submission-module" (json) t)
 (declare-function submission-module-act "ext:submission-module" (json) t)
@@ -65,7 +68,7 @@
 EXTRAS, a plist, has what only a mail buffer has: :draft, the text to be
 kept beside the message, :due, the time before which it is not to be
 tried, :replaces, the message that goes in its stead, as (ID . DIRECTORY),
-and :done, a function to call when the message is in the outbox.
+and :done, a function to call with its id when it is in the outbox.
 Return the id of the message."
   (submission-job--check-arguments message plist)
   (let ((envelope (submission-job--envelope message plist))
@@ -86,7 +89,7 @@ Return the id of the message."
       (submission-channel-later #'submission-job--tell-sending id name)
       (submission-start-arm)
       (when (plist-get extras :done)
-        (funcall (plist-get extras :done)))
+        (funcall (plist-get extras :done) id))
       (pcase (plist-get extras :replaces)
         (`(,old . ,(pred (equal directory)))
          (submission-channel-later #'submission-job--replace old directory)))
@@ -276,8 +279,25 @@ CODING, ENVELOPE, SETTINGS, TOKEN and EXTRAS belong to it."
       (submission-channel-later #'submission-certificate-held
                                 (plist-get state :certificate)))
     (when (memq status '(accepted cancelled))
-      (setf (submission-job-callback job) nil)
-      (submission-channel-later #'submission-job--settle job))))
+      (setf (submission-job-callback job) nil))
+    (submission-channel-later #'submission-job--close job status
+                              (plist-get receipt :accepted))))
+
+(defun submission-job--close (job status accepted)
+  "File the copies of JOB and settle it, as far as STATUS asks for that.
+ACCEPTED is non-nil if a server has accepted the message for somebody."
+  (let* ((id (submission-job-id job))
+         (directory (submission-job-directory job))
+         (kept (expand-file-name (concat id ".draft") directory))
+         (settle (and (memq status '(accepted cancelled))
+                      (lambda () (submission-job--settle job)))))
+    (cond ((and (or accepted (eq status 'accepted))
+                (not (eq status 'cancelled))
+                (not (submission-job-owner job))
+                (file-exists-p kept))
+           (require 'submission-copies)
+           (submission-copies-file id directory settle))
+          (settle (funcall settle)))))
 
 (defun submission-job--tell (job receipt notice loud)
   "Tell the user about RECEIPT of JOB, with NOTICE, LOUD or not.
@@ -321,6 +341,8 @@ An error in one function is told and keeps no other from running."
                                              (expand-file-name
                                               submission-log-file)
                                            ""))))
+  (when (featurep 'submission-copies)
+    (submission-copies-forget (submission-job-id job)))
   (submission-signs-changed (submission-job-id job)))
 
 (defun submission-job--back-p (job)
@@ -492,6 +514,8 @@ SOON is as in `submission-job-busy-p'."
 SOON is as in `submission-job-busy-p'."
   (and (submission-channel-idle-p)
        (not submission-job--taking)
+       (or (not (featurep 'submission-copies))
+           (submission-copies-idle-p))
        (not (submission-job-any-busy-p soon))))
 
 (defun submission-job-wait (seconds &optional soon)

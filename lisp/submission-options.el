@@ -74,6 +74,80 @@ it is made with mode 0600."
   :group 'submission
   :package-version '(submission . "0.1.0"))
 
+(defcustom submission-accounts nil
+  "Accounts by the address in the From header, an alist; nil is none.
+Each element is (WHO . SETTINGS), and the first that fits counts.  WHO is
+an address; a domain, as \"@example.org\"; a regexp for the address, that
+is a string with one of \\, [, ^, $ or * in it; or a function that is
+called with the address and returns non-nil if it fits.
+
+SETTINGS is a plist with any of these:
+:server         the server's name
+:port           its port, or nil for the sequence
+:user           the user name
+:security       as in `submission-security'
+:sequence       as in `submission-sequence'
+:ssh-host       the host for a tunnel, as in `submission-ssh-host'
+:ehlo-name      as in `submission-ehlo-name'
+:envelope-from  the address that failures are reported to
+
+What is left out is as without accounts, by smtpmail's variables and our
+options; but with :server, the port and the user name are not taken from
+smtpmail's variables.  A server that is named for one message, by an
+X-Message-SMTP-Method header or `submission-submit', comes before all
+this.  A message that waits keeps its settings when this is changed.
+\[submission-check] says what holds for the current buffer."
+  :type '(alist
+          :key-type (choice :tag "Who"
+                            (string :tag "Address or @domain")
+                            (regexp :tag "Regexp")
+                            (function :tag "Function"))
+          :value-type
+          (plist
+           :tag "Settings"
+           :options
+           ((:server (string :tag "Server"))
+            (:port (choice :tag "Port" (const :tag "The sequence" nil)
+                           (natnum :tag "Port")))
+            (:user (choice :tag "User name" (const :tag "As in auth-source" nil)
+                           (string :tag "Name")))
+            (:security (choice
+                        :tag "Security"
+                        (const :tag "By the account" nil)
+                        (const :tag "STARTTLS, verified" starttls)
+                        (const :tag "STARTTLS if offered" opportunistic)
+                        (const :tag "TLS from the start" tls)
+                        (const :tag "No TLS (insecure)" plain)))
+            (:sequence (choice
+                        :tag "Sequence"
+                        (const mew) (const ipv6-first) (const symmetric)
+                        (repeat :tag "Steps"
+                                (cons (choice (const ipv4) (const ipv6)
+                                              (const any))
+                                      (natnum :tag "Port")))))
+            (:ssh-host (choice :tag "SSH host" (const :tag "No tunnel" nil)
+                               (string :tag "Host")))
+            (:ehlo-name (choice :tag "EHLO name"
+                                (const :tag "The address" nil)
+                                (string :tag "Host name")))
+            (:envelope-from (string :tag "Envelope from")))))
+  :risky t
+  :group 'submission
+  :package-version '(submission . "0.1.0"))
+
+(defcustom submission-file-copies 'accepted
+  "When the copy that Fcc or Gcc asks for is filed.
+`accepted' (the default): when a server has accepted the message, once,
+even if that is in another Emacs; so what is in the folder was sent.
+`queued': when the message is in the outbox, as the mail reader does it.
+
+A copy that can't be filed is told and kept, and
+\[submission-copies-again] tries it again."
+  :type '(choice (const :tag "When a server has accepted it" accepted)
+                 (const :tag "When it is in the outbox" queued))
+  :group 'submission
+  :package-version '(submission . "0.1.0"))
+
 (provide 'submission-options)
 
 ;;; submission-options.el ends here

@@ -57,10 +57,12 @@
 (declare-function smtpmail-send-it "smtpmail" ())
 (declare-function smtpmail-user-mail-address "smtpmail" ())
 (declare-function smtpmail-maybe-append-domain "smtpmail" (recipient))
+(declare-function submission-accounts-call "submission-accounts" (function account plist &optional mail))
+(declare-function submission-accounts-of "submission-accounts" (message plist))
 (declare-function submission-act-send-all "submission-act" ())
 (declare-function submission-draft-extras "submission-draft" (message))
 (declare-function submission-job-submit "submission-job" (message plist &optional coding extras))
-(declare-function submission-job-wait "submission-job" (seconds))
+(declare-function submission-job-wait "submission-job" (seconds &optional soon))
 (declare-function submission-receipt-messages "submission-receipt" ())
 (declare-function submission-signs-stop "submission-signs" ())
 (declare-function submission-start-now "submission-start" ())
@@ -291,7 +293,7 @@ message is prepared by `smtpmail-send-it' with smtpmail's variables,
 and is in the outbox when this returns."
   (require 'smtpmail)
   (cl-letf (((symbol-function 'smtpmail-via-smtp) #'submission--via-smtp))
-    (smtpmail-send-it)))
+    (submission-copies-sending #'smtpmail-send-it)))
 
 ;;;###autoload
 (define-minor-mode submission-mode
@@ -310,6 +312,7 @@ on."
 (defun submission--turn-on ()
   "Put ourselves in smtpmail's place."
   (advice-add 'smtpmail-via-smtp :override #'submission--via-smtp)
+  (advice-add 'smtpmail-send-it :around #'submission-copies-sending)
   ;; By the time of `message-send-hook' the header has been sorted.
   (advice-add 'message-send :before #'submission-draft-note)
   (require 'submission-start)
@@ -323,6 +326,7 @@ on."
 (defun submission--turn-off ()
   "Undo what `submission--turn-on' did, unless it was changed since."
   (advice-remove 'smtpmail-via-smtp #'submission--via-smtp)
+  (advice-remove 'smtpmail-send-it #'submission-copies-sending)
   (advice-remove 'message-send #'submission-draft-note)
   (when (featurep 'submission-signs)
     (submission-signs-stop))
@@ -365,7 +369,12 @@ EXTRAS are for `submission-job-submit'."
             (list (format "This needs Emacs 28.1 or later, and this is %s"
                           emacs-version))))
   (require 'submission-job)
-  (submission-job-submit message plist coding extras))
+  (require 'submission-accounts)
+  (let ((account (and submission-accounts
+                      (submission-accounts-of message plist))))
+    (submission-accounts-call
+     (lambda (plist) (submission-job-submit message plist coding extras))
+     account plist (and extras t))))
 
 (defun submission-wait (&optional seconds)
   "Wait until nothing is being sent, at most SECONDS (default: for ever).
@@ -402,6 +411,8 @@ is gone; not what is held or uncertain.  Return the ids."
 (autoload 'submission-undo "submission-draft" nil t)
 (autoload 'submission-send-later "submission-draft" nil t)
 (autoload 'submission-draft-note "submission-draft")
+(autoload 'submission-copies-sending "submission-copies")
+(autoload 'submission-copies-again "submission-copies" nil t)
 (autoload 'submission-diagnose "submission-diagnose" nil t)
 
 (provide 'submission)

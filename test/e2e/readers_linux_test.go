@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"submission/test/smtpd"
+)
+
+// reader is a mail reader: how its user sets it up, and sends a message to
+// bob@example.org with a copy into a folder of its own.
+type reader struct {
+	name string
+	// debian is whether it comes from Debian's packages.
+	debian bool
+	// setup prepares the home; it is told to each Emacs.
+	setup string
+	// send sends; copies says where the copies are: files, or directories of files.
+	send   string
+	copies string
+	// draft is a bit of Lisp that is true in a buffer with the draft that was
+	// brought back.
+	draft string
+}
+
+var readers = []reader{
+	{
+		name:   "message-mode",
+		send:   `(story-compose "bob@example.org" "Späte Grüße" "Once upon a time.\n" '(("Fcc" . "sent"))) (setq default-directory "~/") (call-interactively #'message-send-and-exit)`,
+		copies: "sent",
+		draft:  `(eq major-mode 'message-mode)`,
+	},
+	{
+		name: "Gnus",
+		setup: `(setq gnus-home-directory "~/" gnus-directory "~/News/" message-directory "~/Mail/"
+			gnus-init-file nil gnus-site-init-file nil gnus-select-method '(nnnil "") gnus-secondary-select-methods nil
+			gnus-read-active-file nil gnus-verbose 3 gnus-use-full-window nil gnus-novice-user nil gnus-message-highlight-citation nil
+			gnus-message-archive-method '(nnfolder "archive" (nnfolder-directory "~/Mail/archive/")
+				(nnfolder-active-file "~/Mail/archive/active") (nnfolder-get-new-mail nil) (nnfolder-inhibit-expiry t))
+			gnus-message-archive-group "sent")
+			(require 'gnus)`,
+		send: `(gnus-no-server) (gnus-group-mail) (message-goto-to) (insert "bob@example.org") (message-goto-subject) (insert "Späte Grüße")
+			(message-goto-body) (insert "Once upon a time.\n") (unless (message-fetch-field "Gcc") (error "No Gcc: %s" (buffer-string)))
+			(call-interactively #'message-send-and-exit)`,
+		copies: "Mail/archive/sent",
+		draft:  `(and (eq major-mode 'message-mode) (message-field-value "Gcc"))`,
+	},
+	{
+		name:  "mail-mode",
+		setup: `(require 'sendmail) (setq mail-user-agent 'sendmail-user-agent mail-archive-file-name "~/sent")`,
+		send: `(compose-mail "bob@example.org" "Späte Grüße") (unless (eq major-mode 'mail-mode) (error "In %s" major-mode))
+			(goto-char (point-max)) (insert "Once upon a time.\n") (call-interactively #'mail-send-and-exit)`,
+		copies: "sent",
+		draft:  `(and (eq major-mode 'mail-mode) (mail-fetch-field "Fcc"))`,
+	},
+	{
+		name: "notmuch", debian: true,
+		setup: `(require 'notmuch) (setq notmuch-command (readers-file "usr/bin/notmuch"))
+			(unless (file-exists-p "~/.notmuch-config")
+			  (make-directory "~/Maildir/Sent/cur" t) (make-directory "~/Maildir/Sent/new" t) (make-directory "~/Maildir/Sent/tmp" t)
+			  (write-region "[database]\npath=Maildir\n[user]\nname=Ann\nprimary_email=ann@example.org\n" nil "~/.notmuch-config")
+			  (call-process notmuch-command nil nil nil "new"))
+			(setq notmuch-fcc-dirs "Sent" notmuch-always-prompt-for-sender nil)`,
+		send: `(notmuch-mua-mail "bob@example.org" "Späte Grüße") (message-goto-body) (insert "Once upon a time.\n")
+			(unless (message-fetch-field "Fcc") (error "No Fcc: %s" (buffer-string)))
+			(call-interactively #'notmuch-mua-send-and-exit)`,
+		copies: "Maildir/Sent/*/*",
+		draft:  `(and (eq major-mode 'notmuch-message-mode) (message-field-value "Fcc"))`,
+	},
+	{
+		name: "mu4e", debian: true,
+		setup: `(require 'mu4e) (setq mu4e-mu-binary (readers-file "usr/bin/mu"))
+			(dolist (folder '("drafts" "sent" "trash"))
+			  (dolist (part '("cur" "new" "tmp")) (make-directory (format "~/Maildir/%s/%s" folder part) t)))
+			(unless (file-exists-p "~/.cache/mu")
+			  (call-process mu4e-mu-binary nil nil nil "init" (concat "--maildir=" (expand-file-name "~/Maildir")) "--my-address=ann@example.org"))
+			(setq mail-user-agent 'mu4e-user-agent mu4e-compose-complete-addresses nil mu4e-confirm-quit nil)`,
+		send: `(mu4e--init-handlers) (setq mu4e-pong-func #'ignore) (mu4e--server-start) (mu4e--server-call-mu '(ping))
+			(while (null mu4e--server-props) (accept-process-output mu4e--server-process 1))
+			(compose-mail "bob@example.org" "Späte Grüße") (message-goto-body) (insert "Once upon a time.\n")
+			(unless (eq major-mode 'mu4e-compose-mode) (error "In %s" major-mode))
+			(call-interactively #'message-send-and-exit)`,
+		copies: "Maildir/sent/cur/*",
+		draft:  `(eq major-mode 'mu4e-compose-mode)`,
+	},
+}
+
+// unpackReaders returns where Debian's mail readers are unpacked. The first time
+// they are downloaded.
+var unpackReaders = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("sh", "../unpack.sh", "mail-readers", "", "mu4e", "elpa-notmuch", "notmuch").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// homeOf returns a home for a mail reader, and what each Emacs there is told
+// first.
+func homeOf(t *testing.T, r reader) (*home, string) {
+	t.Helper()
+	h := newHome(t)
+	if !r.debian {
+		return h, r.setup
+	}
+	root, err := unpackReaders()
+	if err != nil {
+		t.Fatalf("Debian's mail readers can't be had: %v", err)
+	}
+	var dirs []string
+	for _, pattern := range []string{"usr/share/emacs/site-lisp/elpa-src/*", "usr/lib/*-linux-gnu"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no %s in %s: %v", pattern, root, err)
+		}
+		dirs = append(dirs, found...)
+	}
+	libraries := dirs[len(dirs)-1]
+	h.env = append(h.env, "LD_LIBRARY_PATH="+libraries+":"+os.Getenv("LD_LIBRARY_PATH"))
+	setup := `(defun readers-file (name) (expand-file-name name "` + root + `"))`
+	for _, dir := range dirs[:len(dirs)-1] {
+		setup += "\n(add-to-list 'load-path \"" + dir + "\")"
+	}
+	return h, setup + r.setup
+}
+
+// copies counts the copies of messages that a reader has filed.
+func (h *home) copies(r reader) int {
+	h.t.Helper()
+	files, err := filepath.Glob(h.path(r.copies))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	count := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		count += bytes.Count(bytes.ToLower(text), []byte("\nsubject: "))
+		if !bytes.Contains(text, []byte("Once upon a time.")) {
+			h.t.Errorf("what was filed in %s is\n%s", file, text)
+		}
+	}
+	return count
+}
+
+// TestCopies sees for each mail reader that the copy of a message is filed once
+// the server has accepted it, once, and not at all when it was refused.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	for _, r := range readers {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("accepted", func(t *testing.T) {
+				t.Parallel()
+				h, setup := homeOf(t, r)
+				server := start(t, smtpd.Script{})
+				g := newGate(t, server.Addr(""))
+				o := h.background(h.account(server, false, g.port)+setup+r.send+"\n(story-wait)", func() {
+					select {
+					case <-g.arrived:
+					case <-time.After(time.Minute):
+						t.Error("Emacs did not send within a minute")
+					}
+					// It is queued, and the server has said nothing yet.
+					if n := h.copies(r); n != 0 {
+						t.Errorf("%d copies before the server was reached", n)
+					}
+					g.open()
+				})
+				if o.err != nil || len(o.receipts) != 1 || o.receipts[0].Status != "accepted" {
+					t.Fatalf("%v, receipts %+v; Emacs said:\n%s", o.err, o.receipts, o.output)
+				}
+				if n := h.copies(r); n != 1 {
+					t.Errorf("%d copies; Emacs said:\n%s", n, o.output)
+				}
+				if files := h.outbox(); len(files) != 0 {
+					t.Errorf("the outbox holds %v", files)
+				}
+				if m := server.Messages(); len(m) != 1 || bytes.Contains(bytes.ToLower(m[0].Data), []byte("cc: sent")) {
+					t.Errorf("%d messages; Fcc or Gcc went out: %+v", len(m), m)
+				}
+			})
+			t.Run("refused, and edited", func(t *testing.T) {
+				t.Parallel()
+				h, setup := homeOf(t, r)
+				server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "RCPT", Reply: smtpd.Lines{"550 5.1.1 no such user"}})})
+				account := h.account(server, false, server.Port(""))
+				o := h.emacs(account + setup + r.send + `
+					(story-wait)
+					(submission-wait)
+					(require 'submission-outbox)
+					(let ((id (plist-get (car (submission-messages)) :id)))
+					  (submission-entries-scan)
+					  (submission-draft-edit id)
+					  (unless ` + r.draft + ` (error "The draft is in %s:\n%s" major-mode (buffer-string))))`)
+				if o.err != nil || len(o.receipts) != 1 || o.receipts[0].Status != "refused" {
+					t.Fatalf("%v, receipts %+v; Emacs said:\n%s", o.err, o.receipts, o.output)
+				}
+				if n := h.copies(r); n != 0 {
+					t.Errorf("%d copies", n)
+				}
+			})
+			t.Run("killed, and sent by the next Emacs", func(t *testing.T) {
+				t.Parallel()
+				h, setup := homeOf(t, r)
+				server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "GREETING", Instead: smtpd.Silence})})
+				account := h.account(server, false, server.Port(""))
+				h.killed(account+setup+r.send+"\n(story-wait)", func() {
+					limit, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					if _, err := server.Wait(limit, func(s []smtpd.Session) bool { return len(s) > 0 }); err != nil {
+						t.Error(err)
+					}
+				})
+				if n := h.copies(r); n != 0 {
+					t.Errorf("%d copies when Emacs was killed", n)
+				}
+				if err := server.Update(smtpd.Script{}); err != nil {
+					t.Fatal(err)
+				}
+				h.filesOnce(r, account+setup)
+			})
+			// Killed at each point from the server's answer on.
+			for _, at := range []struct{ name, lisp string }{
+				{"killed when it was accepted", `(advice-add 'submission-copies-file :before #'die)`},
+				{"killed when it was filed", `(advice-add 'submission-copies--one :after #'die)`},
+				{"killed before it was settled", `(advice-add 'submission-job--settle :before #'die)`},
+			} {
+				t.Run(at.name, func(t *testing.T) {
+					t.Parallel()
+					h, setup := homeOf(t, r)
+					server := start(t, smtpd.Script{})
+					account := h.account(server, false, server.Port(""))
+					o := h.emacs(account + setup + `(require 'submission-job) (require 'submission-copies)
+						(defun die (&rest _) (signal-process (emacs-pid) 9))` + at.lisp + r.send + "\n(story-wait)")
+					if o.err == nil || o.err.Error() != "signal: killed" {
+						t.Fatalf("Emacs was not killed: %v; it said:\n%s", o.err, o.output)
+					}
+					h.filesOnce(r, account+setup)
+					if n := len(server.Messages()); n != 1 {
+						t.Errorf("the server took %d messages", n)
+					}
+				})
+			}
+		})
+	}
+}
+
+// filesOnce starts two more Emacsen, one after the other, which send what waits,
+// and sees that there is one copy afterwards.
+func (h *home) filesOnce(r reader, setup string) {
+	h.t.Helper()
+	for range 2 {
+		if o := h.emacs(setup + "\n(story-wait)"); o.err != nil || h.copies(r) != 1 || len(h.outbox()) != 0 {
+			h.t.Fatalf("%v, %d copies, the outbox holds %v; Emacs said:\n%s", o.err, h.copies(r), h.outbox(), o.output)
+		}
+	}
+}

@@ -49,7 +49,7 @@ test-go: ## the Go packages, with the race detector
 	$(GO) test -race $(shell $(GO) list ./... | grep -v /test/e2e)
 
 test-lisp: all ## the Lisp tests, in batch, with the module
-	@EMACS=$(EMACS) sh test/lisp/run.sh
+	@GO=$(GO) EMACS=$(EMACS) sh test/lisp/run.sh
 
 e2e: all ## stories from Emacs to a server and back, in a network laboratory
 	EMACS=$(EMACS) $(GO) test -count=1 ./test/e2e

@@ -412,6 +412,7 @@ is gone; not what is held or uncertain.  Return the ids."
 (autoload 'submission-send-later "submission-draft" nil t)
 (autoload 'submission-draft-note "submission-draft")
 (autoload 'submission-copies-sending "submission-copies")
+(autoload 'submission-check "submission-check" nil t)
 (autoload 'submission-copies-again "submission-copies" nil t)
 (autoload 'submission-diagnose "submission-diagnose" nil t)
 

@@ -101,7 +101,7 @@ z@example.org (550 5.1.1 no)")))
           "certificate expired" "`M-x submission-certificates'")
          (nil (:status deferred :reason nil :accepted nil :reply nil)
               "Not sent yet" "port 587: timeout (case 5)" "no answer"
-              "submission-outbox-send-all")
+              "submission-outbox")
          (nil (:status deferred :reason nil)
               "Sent to 1 recipient" "not sent yet")
          (nil (:status refused :reason size :accepted nil :reply "552 big")

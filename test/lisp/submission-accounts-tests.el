@@ -1,0 +1,150 @@
+;;; submission-accounts-tests.el --- Tests of accounts and copies -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: GPL-3.0-or-later
+
+;;; Code:
+
+(require 'ert)
+(require 'cus-edit)
+(require 'submission)
+(require 'submission-accounts)
+(require 'submission-check)
+(require 'submission-copies)
+
+(defconst submission-accounts-tests--accounts
+  '(("ann@example.org" :server "a.example.org" :user "ann" :port 2525)
+    ("@example.org" :server "o.example.org")
+    ("\\`.*@\\(lists\\|news\\)\\." :security tls)
+    (submission-accounts-tests--long-p :sequence ipv6-first :ehlo-name "long.example"))
+  "One account of each kind.")
+
+(defun submission-accounts-tests--long-p (address)
+  "Return non-nil if ADDRESS is long."
+  (> (length address) 30))
+
+(ert-deftest submission-accounts-find ()
+  "The first account that fits counts."
+  (let ((submission-accounts submission-accounts-tests--accounts))
+    (pcase-dolist (`(,address . ,number)
+                   '(("ann@example.org" . 0) ("Ann@Example.ORG" . 0)
+                     ("joanna@example.org" . 1) ("ann@example.org.uk")
+                     ("bob@sub.example.org") ("bob@lists.example.net" . 2)
+                     ("somebody.with.a.long.name@example.net" . 3)
+                     ("bob@example.net") ("ann") (nil)))
+      (ert-info ((format "%s" address))
+        (should (equal (submission-accounts-find address)
+                       (and number
+                            (nth number
+                                 submission-accounts-tests--accounts))))))))
+
+(ert-deftest submission-accounts-type ()
+  "The type of the option takes what the manual shows."
+  (should (widget-apply (widget-convert (get 'submission-accounts 'custom-type))
+                        :match submission-accounts-tests--accounts))
+  (dolist (bad '(("ann@example.org" . "a.example.org") "ann@example.org"))
+    (should-not (widget-apply
+                 (widget-convert (get 'submission-accounts 'custom-type))
+                 :match (list bad)))))
+
+(ert-deftest submission-accounts-bad ()
+  "A setting that is not one is an error that names it."
+  (let ((submission-accounts '(("a@b.c" :sever "x"))))
+    (should (string-search ":sever"
+                           (cadr (should-error
+                                  (submission-accounts-find "a@b.c")
+                                  :type 'submission-settings-error))))))
+
+(ert-deftest submission-accounts-plist ()
+  "An account completes what was asked for, and does not override it."
+  (let ((account (car submission-accounts-tests--accounts)))
+    (should (equal (submission-accounts-plist account nil)
+                   '(:host "a.example.org" :port 2525 :user "ann")))
+    (should (equal (submission-accounts-plist account '(:user "x"))
+                   '(:user "x" :host "a.example.org" :port 2525))))
+  ;; A server of its own has neither the port nor the user of another.
+  (should (equal (submission-accounts-plist
+                  (nth 1 submission-accounts-tests--accounts) nil)
+                 '(:host "o.example.org" :port nil :user nil)))
+  (should (equal (submission-accounts-plist nil '(:port 1)) '(:port 1))))
+
+(ert-deftest submission-accounts-chosen ()
+  "A server that is named for one message comes before an account."
+  (should-not (submission-accounts-chosen-p nil))
+  (should (submission-accounts-chosen-p '(:host "x")))
+  (let ((smtpmail-smtp-server "other.example.org"))
+    (should (submission-accounts-chosen-p nil))))
+
+(ert-deftest submission-copies-pack ()
+  "A draft and a copy come back as they were."
+  (let ((file (make-temp-file "submission"))
+        (bytes "Subject: x\n\n\351 \303\251\n"))
+    (unwind-protect
+        (pcase-dolist (`(,draft ,copy)
+                       `(("Grüße 😀\n" nil) (nil (:head ((way . "")) :bytes ,bytes))
+                         ("d\n" (:head ((fcc . ["a" "b"]) (gcc . [])) :bytes ,bytes))))
+          (let ((coding-system-for-write 'no-conversion))
+            (write-region (submission-copies-pack '((mode . "m")) draft copy)
+                          nil file nil 0))
+          (when copy
+            (submission-copies--log file "begin 1")
+            (submission-copies--log file "done 1"))
+          (let ((kept (submission-copies-unpack file)))
+            (should (equal (plist-get kept :text) draft))
+            (should (equal (plist-get kept :mode) "m"))
+            (should (equal (plist-get (plist-get kept :copy) :bytes)
+                           (and copy bytes)))
+            (should (equal (plist-get (plist-get kept :copy) :log)
+                           (and copy '("begin 1" "done 1"))))))
+      (delete-file file))))
+
+(ert-deftest submission-copies-there ()
+  "After a crash it is seen whether the copy is in a folder."
+  (let* ((directory (file-name-as-directory (make-temp-file "submission" t)))
+         (copy (list :bytes "From: a\nMessage-ID: <one@example.org>\n\nx\n"
+                     :directory directory)))
+    (unwind-protect
+        (progn
+          (should-not (submission-copies--there-p '(fcc . "box") copy))
+          (write-region (concat "From x\n" (plist-get copy :bytes)) nil
+                        (concat directory "box") nil 0)
+          (should (submission-copies--there-p '(fcc . "box") copy))
+          (dolist (name '("cur" "new" "tmp"))
+            (make-directory (concat directory "dir/" name) t))
+          (should-not (submission-copies--there-p '(fcc . "dir") copy))
+          (write-region (plist-get copy :bytes) nil
+                        (concat directory "dir/cur/1") nil 0)
+          (should (submission-copies--there-p '(fcc . "dir") copy)))
+      (delete-directory directory t))))
+
+(ert-deftest submission-check ()
+  "What would happen is said in words, and the password is not."
+  (let* ((authinfo (make-temp-file "authinfo" nil nil
+                                   "machine a.example.org login ann password s3cret\n"))
+         (auth-sources (list authinfo))
+         (auth-source-do-cache nil)
+         (smtpmail-smtp-server "mail.example.net")
+         (submission-accounts submission-accounts-tests--accounts)
+         (user-mail-address "ann@example.org"))
+    (set-default-toplevel-value 'smtpmail-smtp-server "mail.example.net")
+    (unwind-protect
+        (with-temp-buffer
+          (let* ((check (submission-check))
+                 (text (submission-check-text check)))
+            (should (equal (plist-get check :server) "a.example.org"))
+            (should (equal (plist-get check :user) "ann"))
+            (should (equal (plist-get check :sequence) "port 2525 alone"))
+            (should (eq (plist-get check :security) 'starttls))
+            (dolist (part '("a.example.org" "auth-source" "STARTTLS" "submission-mode"))
+              (should (string-search part text)))
+            (should-not (string-search "s3cret" text)))
+          (message-mode)
+          (insert "From: bob@elsewhere.example\n")
+          (let ((check (submission-check)))
+            (should (equal (plist-get check :server) "mail.example.net"))
+            (should (eq (plist-get check :security) 'opportunistic))
+            (should (equal (plist-get check :sequence)
+                           "587 over IPv4, then 25 over IPv4"))))
+      (set-default-toplevel-value 'smtpmail-smtp-server nil)
+      (delete-file authinfo))))
+
+;;; submission-accounts-tests.el ends here

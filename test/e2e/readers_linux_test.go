@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -263,4 +264,96 @@ func (h *home) filesOnce(r reader, setup string) {
 			h.t.Fatalf("%v, %d copies, the outbox holds %v; Emacs said:\n%s", o.err, h.copies(r), h.outbox(), o.output)
 		}
 	}
+}
+
+// TestAccounts sees that the account is chosen by From and kept with the
+// message, and that a server that is named for one message comes first.
+func TestAccounts(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	users := map[string]string{"kazu": "secret"}
+	server := start(t, smtpd.Script{Listen: []smtpd.Listen{
+		{Name: "default"},
+		{Name: "own", Behaviour: &smtpd.Behaviour{Users: users}},
+		{Name: "late", Behaviour: behaves(smtpd.Rule{On: "MAIL", Reply: smtpd.Lines{"451 4.3.0 later"}})},
+	}})
+	h.account(server, false, server.Port("default"))
+	h.write("authinfo", "machine localhost login kazu password secret\n")
+	account := h.account(server, false, server.Port("default")) +
+		fmt.Sprintf(`(write-region "machine localhost login kazu password secret\n" nil (car auth-sources) nil 0)
+		(setq submission-accounts
+		      '(("ann@work.example" :server "localhost" :port %d :user "kazu" :ehlo-name "work.example" :envelope-from "bounces@work.example")
+		        ("@late.example" :sequence ((ipv4 . %d)))))`, server.Port("own"), server.Port("late"))
+	o := h.emacs(account + fmt.Sprintf(`
+		(story-send "default@example.org")
+		(story-send "own@example.org" nil nil '(("From" . "Ann <ann@work.example>")))
+		(story-send "named@example.org" nil nil '(("From" . "ann@work.example") ("X-Message-SMTP-Method" . "smtp 127.0.0.1 %d")))
+		(story-send "late@example.org" nil nil '(("From" . "ann@late.example")))
+		;; What waits is not redirected when the accounts change.
+		(setq submission-accounts nil)
+		(submission-outbox-send-all)
+		(story-wait)`, server.Port("default")))
+	if o.err != nil || len(o.receipts) != 5 {
+		t.Fatalf("%v, receipts %+v; Emacs said:\n%s", o.err, o.receipts, o.output)
+	}
+	for i, want := range []int{server.Port("default"), server.Port("own"), server.Port("default"), server.Port("late"), server.Port("late")} {
+		if got := o.receipts[i].Port; got != want {
+			t.Errorf("message %d went to port %d, want %d: %+v", i, got, want, o.receipts[i])
+		}
+	}
+	m := byRecipient(server)["own@example.org"]
+	if m.User != "kazu" || m.From.Address != "bounces@work.example" {
+		t.Errorf("sent as %q from %q", m.User, m.From.Address)
+	}
+}
+
+// TestCopiesElsewhere has copies filed when the message is queued, copies that
+// can't be filed, and one of several recipients who is refused.
+func TestCopiesElsewhere(t *testing.T) {
+	t.Parallel()
+	t.Run("queued", func(t *testing.T) {
+		t.Parallel()
+		h := newHome(t)
+		server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "MAIL", Reply: smtpd.Lines{"550 5.7.1 no"}})})
+		o := h.emacs(h.account(server, false, server.Port("")) + `
+			(setq submission-file-copies 'queued)
+			(write-region "" nil "~/sent")` + readers[0].send + "\n(story-wait)")
+		if n := h.copies(readers[0]); o.err != nil || n != 1 {
+			t.Errorf("%v, %d copies; Emacs said:\n%s", o.err, n, o.output)
+		}
+	})
+	t.Run("can't be filed, and can later", func(t *testing.T) {
+		t.Parallel()
+		h := newHome(t)
+		server := start(t, smtpd.Script{})
+		account := h.account(server, false, server.Port(""))
+		o := h.emacs(account + `(make-directory "~/sent")` + readers[0].send + "\n(story-wait)")
+		if o.err != nil || len(o.receipts) != 1 || len(h.outbox()) != 0 || !strings.Contains(o.output, "submission-copies-again") {
+			t.Fatalf("%v, receipts %+v, the outbox holds %v; Emacs said:\n%s", o.err, o.receipts, h.outbox(), o.output)
+		}
+		if o := h.emacs(account + `(delete-directory "~/sent") (unless (= (submission-copies-again) 1) (error "Not filed"))
+			(unless (= (submission-copies-again) 0) (error "Filed twice"))`); o.err != nil {
+			t.Fatalf("%v; Emacs said:\n%s", o.err, o.output)
+		}
+		if n := h.copies(readers[0]); n != 1 || len(server.Messages()) != 1 {
+			t.Errorf("%d copies, %d messages", n, len(server.Messages()))
+		}
+	})
+	t.Run("some accepted, the rest later", func(t *testing.T) {
+		t.Parallel()
+		h := newHome(t)
+		server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "RCPT", Match: "later@", Reply: smtpd.Lines{"450 4.2.1 later"}})})
+		account := h.account(server, false, server.Port(""))
+		o := h.emacs(account + `(story-send "bob@example.org, later@example.org" nil nil '(("Fcc" . "~/sent")))`)
+		if n := h.copies(readers[0]); o.err != nil || n != 1 {
+			t.Fatalf("%v, %d copies after the first recipient; Emacs said:\n%s", o.err, n, o.output)
+		}
+		if err := server.Update(smtpd.Script{}); err != nil {
+			t.Fatal(err)
+		}
+		o = h.emacs(account + "(submission-outbox-send-all) (story-wait)")
+		if n := h.copies(readers[0]); o.err != nil || n != 1 || len(h.outbox()) != 0 {
+			t.Errorf("%v, %d copies after the second; the outbox holds %v; Emacs said:\n%s", o.err, n, h.outbox(), o.output)
+		}
+	})
 }

@@ -5,10 +5,12 @@ package job
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -147,6 +149,12 @@ func (a *account) way(t *task) (way, error) {
 // told to Emacs as it ends. There is no session if no step got that far; the
 // error then says what else there is to say.
 func (a *account) walk(t *task) (*session.Session, reached, error) {
+	// Read while the server is looked for: it is not to wait for that.
+	roots := sync.OnceValue(func() *x509.CertPool { return session.Roots(a.set.TrustFiles) })
+	go func() {
+		defer a.d.guard("trusted roots")
+		roots()
+	}()
 	r := reached{host: a.set.Host}
 	w, err := a.way(t)
 	if err != nil {
@@ -160,7 +168,7 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 	var s *session.Session
 	outcomes := fallback.Run(t.ctx, fallback.Order(steps, remembered), func(ctx context.Context, step fallback.Step) fallback.Outcome {
 		var at outbox.Attempt
-		s, at, err = a.attempt(ctx, t, w, step, &r)
+		s, at, err = a.attempt(ctx, t, w, step, roots, &r)
 		r.attempts = append(r.attempts, at)
 		a.d.send(event.Attempt{ID: t.id(), Attempt: at})
 		return fallback.Outcome(at.Outcome)
@@ -178,7 +186,7 @@ func (a *account) walk(t *task) (*session.Session, reached, error) {
 // attempt tries one step: to connect, and to be greeted with 220. A server
 // that was reached is put into r; the error is one of a TLS handshake that was
 // reached and ended badly.
-func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Step, r *reached) (*session.Session, outbox.Attempt, error) {
+func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Step, roots func() *x509.CertPool, r *reached) (*session.Session, outbox.Attempt, error) {
 	start := time.Now()
 	dialed := w.dial(ctx, step)
 	outcome, detail := fallback.Outcome(dialed.Outcome), dialed.Detail
@@ -188,7 +196,9 @@ func (a *account) attempt(ctx context.Context, t *task, w way, step fallback.Ste
 		_, through := w.(direct)
 		r.ear = &ear{}
 		r.ear.turn(t.id())
-		s, err = session.Open(ctx, dialed.Conn, a.config(t, r.ear, !through, step.Port))
+		config := a.config(t, r.ear, !through, step.Port)
+		config.Roots = roots()
+		s, err = session.Open(ctx, dialed.Conn, config)
 		if outcome, detail = greeted(err); outcome == fallback.Connected {
 			r.address, r.port = dialed.Address, step.Port
 		} else {
@@ -249,7 +259,7 @@ func greeted(err error) (fallback.Outcome, string) {
 	return fallback.Closed, e.Error()
 }
 
-// config returns what a session for t needs to know.
+// config returns what a session for t needs to know, but for the trusted roots.
 func (a *account) config(t *task, e *ear, tunnelled bool, port int) session.Config {
 	c := a.set.config(tunnelled, a.listen(e))
 	c.SessionCache = a.d.tlsSessions(a.key)
@@ -263,13 +273,12 @@ func (a *account) config(t *task, e *ear, tunnelled bool, port int) session.Conf
 	return c
 }
 
-// config returns what a session needs to know.
+// config returns what a session needs to know, but for the trusted roots.
 func (s Settings) config(tunnelled bool, trace func(client bool, line string)) session.Config {
 	return session.Config{
 		Host:               s.Host,
 		Security:           s.Security,
 		EHLO:               s.EHLOName,
-		Roots:              session.Roots(s.TrustFiles),
 		Pins:               s.Pins,
 		ClientCertificate:  s.clientCertificate(),
 		AllowCleartextAuth: s.AllowCleartextAuth,

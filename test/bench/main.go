@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command bench measures how long the sending command keeps Emacs, ours beside
+// Command bench counts round trips and measures the seconds they take, beside
+// msmtp, smtpmail and smtpmail-async in the same run (see doc/benchmarks.md);
+// and it measures how long the sending command keeps Emacs, ours beside
 // smtpmail in the same run, to a server next door and to one 100 ms away, for
 // messages of 10 KB, 1 MB and 25 MB; what it costs to know exactly how a
 // connection ended, beside a plain dialer; and how long the paper's cases take.
 // Read the ratios: the seconds are those of the machine. Run it from the top of
-// the project: make bench.
+// the project: make bench. With the names of some parts it measures only those.
 package main
 
 import (
@@ -28,8 +30,14 @@ var sizes = []int{10_000, 1_000_000, 25_000_000}
 const runs = 3
 
 func main() {
-	for _, measure := range []func() error{bench, connecting, cases} {
-		if err := measure(); err != nil {
+	for _, part := range []struct {
+		name    string
+		measure func() error
+	}{{"trips", trips}, {"emacs", bench}, {"connecting", connecting}, {"cases", cases}} {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], part.name) {
+			continue
+		}
+		if err := part.measure(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}

@@ -53,7 +53,7 @@ But for the times and the size they stay the same as long as ENTRY does."
     columns))
 
 (defun submission-table--constant (entry)
-  "Return (QUEUED DUE . COLUMNS) of ENTRY, without what changes by itself."
+  "Return (QUEUED DUE . COLUMNS) of ENTRY, but for times."
   (let* ((state (submission-entry-state entry))
          (envelope (plist-get state :envelope)))
     (cons (submission-receipt-time (plist-get state :queued))

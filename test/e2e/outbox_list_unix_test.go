@@ -6,7 +6,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -38,6 +37,28 @@ func (x *terminal) line(text string) string {
 	return ""
 }
 
+// ends types what ends Emacs and waits until it has ended. What Emacs writes in
+// its last moment would be in the way when its home is removed.
+func (x *terminal) ends(leave func()) {
+	x.t.Helper()
+	x.tmux("set-option", "-g", "remain-on-exit", "on")
+	pid := strings.TrimSpace(x.tmux("display-message", "-p", "#{pane_pid}"))
+	leave()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	limit := time.After(time.Minute)
+	// tmux may be slow to notice, so that a zombie is left for a while.
+	for state := "?"; state != "" && state[0] != 'Z'; {
+		select {
+		case <-look.C:
+			out, _ := exec.Command("ps", "-o", "stat=", "-p", pid).Output() // it fails if there is none
+			state = strings.TrimSpace(string(out))
+		case <-limit:
+			x.t.Fatal("Emacs doesn't end")
+		}
+	}
+}
+
 // command types M-x and a command.
 func (x *terminal) command(name string) {
 	x.t.Helper()
@@ -60,12 +81,14 @@ func TestList(t *testing.T) {
 		  (setq submission-sequence (list (cons 'ipv4 port)))
 		  (story-compose to subject "Once upon a time.\n")
 		  (call-interactively #'message-send-and-exit))
-		(queue "one@example.org" "Grüße" %d)
-		(story-wait)
-		(queue "refused@example.org" "Second" %d)
-		(story-wait)
-		(queue "slow@example.org" "Third" %d)
-		(setq submission-sequence '((ipv4 . %[2]d)))`, server.Port("closed"), server.Port("open"), g.port))
+		(defun queue-three ()
+		  (interactive)
+		  (queue "one@example.org" "Grüße" %d)
+		  (story-wait)
+		  (queue "refused@example.org" "Second" %d)
+		  (story-wait)
+		  (queue "slow@example.org" "Third" %d)
+		  (setq submission-sequence '((ipv4 . %[2]d))))`, server.Port("closed"), server.Port("open"), g.port))
 	// Those of one second have no order.
 	find := func(subject string) {
 		t.Helper()
@@ -73,6 +96,7 @@ func TestList(t *testing.T) {
 		x.text(subject)
 		x.keys("Enter")
 	}
+	x.command("queue-three")
 	<-g.arrived
 	x.keys("C-x", "1")
 	x.command("submission-outbox")
@@ -144,6 +168,7 @@ func TestList(t *testing.T) {
 	x.command("submission-outbox")
 	x.gone("Second")
 	x.see("Mail:1")
+	x.see("Outbox")
 
 	// Another account, whose server takes it.
 	find("Grüße")
@@ -160,6 +185,7 @@ func TestList(t *testing.T) {
 	x.text("y")
 	x.gone("Grüße")
 	x.gone("Mail:")
+	x.ends(func() { x.keys("C-x", "C-c") })
 	if got := byRecipient(server); len(got) != 2 || got["bob@example.org"].Data == nil || got["one@example.org"].Data == nil {
 		t.Errorf("the server took %d messages", len(got))
 	}
@@ -185,6 +211,7 @@ func TestUndoInTime(t *testing.T) {
 	x.see("Sending in 1 s")
 	x.see("Sent to 1 recipient")
 	x.gone("Mail:1")
+	x.ends(func() { x.keys("C-x", "C-c") })
 	if n := len(server.Messages()); n != 1 {
 		t.Errorf("the server took %d messages", n)
 	}
@@ -197,14 +224,6 @@ func TestLeavingIsAsked(t *testing.T) {
 	server := start(t, smtpd.Script{})
 	g := newGate(t, server.Addr(""))
 	x := h.interactive(h.account(server, false, g.port))
-	x.tmux("set-option", "-g", "remain-on-exit", "on")
-	x.tmux("set-hook", "-g", "pane-died", "wait-for -S ended")
-	ended := make(chan error, 1)
-	go func() {
-		wait := exec.Command("tmux", "-L", "e2e", "wait-for", "ended")
-		wait.Env = append(os.Environ(), "TMUX_TMPDIR="+h.dir, "TMUX=")
-		ended <- wait.Run()
-	}()
 	x.compose("A story")
 	x.keys("C-c", "C-c")
 	<-g.arrived
@@ -220,19 +239,13 @@ func TestLeavingIsAsked(t *testing.T) {
 	x.keys("C-g")
 	x.see("Quit")
 	x.other("more")
-	x.keys("C-x", "C-c")
-	x.see("A message is being sent")
-	x.text("w")
-	x.see("Waiting for the mail")
-	g.open()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(time.Minute):
-		t.Error("Emacs doesn't end")
-	}
+	x.ends(func() {
+		x.keys("C-x", "C-c")
+		x.see("A message is being sent")
+		x.text("w")
+		x.see("Waiting for the mail")
+		g.open()
+	})
 	if n := len(server.Messages()); n != 1 || len(h.outbox()) != 0 {
 		t.Errorf("the server took %d messages, and the outbox has %q", n, h.outbox())
 	}

@@ -357,3 +357,24 @@ func TestCopiesElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// TestCopyInAQuietMoment sees that nothing is filed while a person types: the
+// mail reader may ask something.
+func TestCopyInAQuietMoment(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	server := start(t, smtpd.Script{})
+	x := h.interactive(h.account(server, false, server.Port("")) + `
+		(setq message-default-mail-headers "Fcc: ~/sent\n")
+		(with-eval-after-load 'submission-copies
+		  (advice-add 'submission-copies--log :after
+		              (lambda (_ line) (when (equal line "done 1") (message "The copy is filed %s" (if (>= (float-time (or (current-idle-time) 0)) 1) "in a quiet moment" "too early"))))))`)
+	x.compose("A story")
+	x.keys("C-c", "C-c")
+	if seen := x.see("The copy is filed in a quiet moment", "The copy is filed too early"); strings.HasSuffix(seen, "early") {
+		t.Error(seen)
+	}
+	if n := h.copies(readers[0]); n != 1 {
+		t.Errorf("%d copies", n)
+	}
+}

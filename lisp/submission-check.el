@@ -46,8 +46,9 @@
   (let ((directory (submission-channel-directory)))
     (if (if (file-exists-p directory)
             (and (file-directory-p directory) (file-writable-p directory))
-          (file-writable-p (locate-dominating-file directory
-                                                   #'file-directory-p)))
+          (file-writable-p (or (locate-dominating-file directory
+                                                       #'file-directory-p)
+                               "/")))
         (cons t (abbreviate-file-name directory))
       (cons nil (format "%s can't be written; set `submission-directory'"
                         (abbreviate-file-name directory))))))

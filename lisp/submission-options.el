@@ -96,7 +96,7 @@ options; but with :server, the port and the user name are not taken from
 smtpmail's variables.  A server that is named for one message, by an
 X-Message-SMTP-Method header or `submission-submit', comes before all
 this.  A message that waits keeps its settings when this is changed.
-\[submission-check] says what holds for the current buffer."
+\\[submission-check] says what holds for the current buffer."
   :type '(alist
           :key-type (choice :tag "Who"
                             (string :tag "Address or @domain")
@@ -142,7 +142,7 @@ even if that is in another Emacs; so what is in the folder was sent.
 `queued': when the message is in the outbox, as the mail reader does it.
 
 A copy that can't be filed is told and kept, and
-\[submission-copies-again] tries it again."
+\\[submission-copies-again] tries it again."
   :type '(choice (const :tag "When a server has accepted it" accepted)
                  (const :tag "When it is in the outbox" queued))
   :group 'submission

@@ -67,7 +67,7 @@ With FOREVER, go on until somebody ends this."
   (while forever
     (accept-process-output nil 1))
   ;; What was accepted before an earlier Emacs died is only told of.
-  (with-timeout (60)
+  (with-timeout (120 (error "Not settled: %S" (submission-messages)))
     (while (or (not (submission-wait 60)) (crash-accepted-p))
       (accept-process-output nil 0.05))))
 

@@ -29,6 +29,7 @@ type Tally struct {
 	Sessions  int // connections
 	// Found counts in which status the messages were that were found in the
 	// outbox when an Emacs had ended; "sending." is one whose dot was marked.
+	// What is uncertain stays, and counts once.
 	Found map[string]int
 	Wrong []string // each promise that was broken
 }
@@ -161,14 +162,15 @@ func (w *world) look(ctx context.Context) error {
 		if s.Dot {
 			status += "."
 		}
-		w.tally.Found[status]++
-		if s.Status != "uncertain" {
-			continue
-		}
+		news := s.Status != "uncertain"
 		for _, p := range s.parcels() {
-			if _, known := w.settled[p.id+p.to]; !known {
+			if _, known := w.settled[p.id+p.to]; s.Status == "uncertain" && !known {
 				w.settled[p.id+p.to] = delivered[p]
+				news = true
 			}
+		}
+		if news {
+			w.tally.Found[status]++
 		}
 	}
 	return nil

@@ -175,6 +175,13 @@ func (w *world) behaviour() smtpd.Behaviour {
 	}
 	end := []smtpd.End{smtpd.CloseConn, smtpd.Cut, smtpd.Reset}[w.random.IntN(3)]
 	b := smtpd.Behaviour{Latency: ms(2)}
+	if w.random.IntN(2) == 0 {
+		b.EHLO = []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"}
+		if w.random.IntN(2) == 0 {
+			b.EHLOTLS = b.EHLO
+			b.EHLO = []string{"STARTTLS"}
+		}
+	}
 	if w.Drop {
 		b.Rules = append(b.Rules, []smtpd.Rule{
 			{On: "*", From: pick(60), Times: pick(4), Instead: end},
@@ -201,7 +208,7 @@ func (w *world) behaviour() smtpd.Behaviour {
 
 // describe tells of the rules in a few words.
 func describe(b smtpd.Behaviour) string {
-	var words []string
+	words := []string{strings.Join(b.EHLO, " ")}
 	for _, r := range b.Rules {
 		words = append(words, fmt.Sprintf("%s%s from %d, %d times, after %d: %s%s%s %v",
 			r.On, r.Per, r.From, r.Times, r.After, r.Reply, r.Instead, r.Then, time.Duration(r.Delay)))

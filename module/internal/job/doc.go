@@ -4,15 +4,22 @@
 // family and session meet.
 //
 // A [Dispatcher] owns an outbox directory for one Emacs. [Dispatcher.Submit]
-// puts a message into the outbox and starts a goroutine for it; from there the
-// path is, file by file:
+// puts a message into the outbox; from there the path is, file by file:
 //
-//   - life.go: from queued to the status the message ends in, one try after
-//     the other where a password has to be asked for;
-//   - connect.go: one walk along the sequence, to a server that said 220;
-//   - transact.go: what is said to that server;
-//   - verdict.go: what its answer means for the message, DESIGN's table of
-//     verdicts as code.
+//   - account.go: messages with the same settings wait in one line, for one
+//     connection and one login;
+//   - connect.go: one walk along the sequence, to a server that said 220, on
+//     the way that way.go finds (the network, an SSH tunnel, a proxy), with what
+//     memory.go recalls and learns; then EHLO, TLS and AUTH;
+//   - transact.go: the message, or several transactions for many recipients;
+//   - verdict.go: what the answer means for the message, the table of
+//     doc/verdicts.md as code;
+//   - life.go: what became of it, on disk first, then told.
+//
+// Beside the path stand schedule.go (tries that are due, and a change of
+// network), action.go (what a person wants done with a message), ask.go
+// (questions to Lisp: passwords, tokens, tunnels) and log.go (a line for each
+// message that left).
 //
 // The rules that hold everywhere: a state is on disk before Emacs is told of
 // it; after the final dot only a reply decides; a fault of ours fails one

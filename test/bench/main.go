@@ -33,7 +33,7 @@ func main() {
 	for _, part := range []struct {
 		name    string
 		measure func() error
-	}{{"trips", trips}, {"emacs", bench}, {"connecting", connecting}, {"cases", cases}} {
+	}{{"trips", trips}, {"emacs", bench}, {"queue", queue}, {"connecting", connecting}, {"cases", cases}} {
 		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], part.name) {
 			continue
 		}

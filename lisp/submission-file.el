@@ -66,6 +66,7 @@ Line ends and syncing are the module's work."
                'no-conversion
              (coding-system-change-eol-conversion (or coding 'utf-8) 'unix)))
           (write-region-inhibit-fsync t)
+          (create-lockfiles nil)
           (write-region-annotate-functions nil)
           (write-region-post-annotation-function nil)
           (buffer-file-format nil))
@@ -85,6 +86,7 @@ Return the name of the file, which is the module's from then on."
     (with-file-modes #o600
       (let ((coding-system-for-write 'no-conversion)
             (write-region-inhibit-fsync t)
+            (create-lockfiles nil)
             (write-region-annotate-functions nil)
             (write-region-post-annotation-function nil)
             (file (make-temp-file (expand-file-name ".draft-" directory))))

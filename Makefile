@@ -46,13 +46,13 @@ lint: ## formatting, vet, staticcheck, the byte compiler, checkdoc, shellcheck, 
 	@GO=$(GO) EMACS=$(EMACS) sh test/lint.sh
 
 test-go: ## the Go packages, with the race detector
-	$(GO) test -race $(shell $(GO) list ./... | grep -v /test/e2e)
+	$(GO) test -race -timeout 30m $(shell $(GO) list ./... | grep -v /test/e2e)
 
 test-lisp: all ## the Lisp tests, in batch, with the module
 	@GO=$(GO) EMACS=$(EMACS) sh test/lisp/run.sh
 
 e2e: all ## stories from Emacs to a server and back, in a network laboratory
-	EMACS=$(EMACS) $(GO) test -count=1 ./test/e2e
+	EMACS=$(EMACS) $(GO) test -count=1 -timeout 40m ./test/e2e
 
 bench: all ## figures, beside smtpmail in the same run
 	@EMACS=$(EMACS) $(GO) run ./test/bench

@@ -28,6 +28,19 @@ var realSteps = []realStory{
 		lisp: toBob, steps: "reset connected", port: 25, check: protocol("ESMTPS")},
 }
 
+// withMechanisms are logins by one mechanism each; the server's own ESMTPSA
+// says that it took the password.
+func withMechanisms(names ...string) []realStory {
+	var stories []realStory
+	for _, name := range names {
+		stories = append(stories,
+			realStory{name: "AUTH " + name, lisp: "(setq submission-auth-mechanisms '(\"" + name + "\"))" + toBob, check: protocol("ESMTPSA")},
+			realStory{name: "AUTH " + name + ", a wrong password", lisp: "(setq submission-auth-mechanisms '(\"" + name + "\"))" + toBob,
+				password: "wrong", status: "held", reason: "auth", reply: "535"})
+	}
+	return stories
+}
+
 var realVerdicts = []realStory{
 	{name: "a wrong password", password: "wrong", lisp: toBob, status: "held", reason: "auth", reply: "535"},
 	{name: "a certificate that nobody trusts", lisp: "(setq gnutls-trustfiles nil)" + toBob,

@@ -64,7 +64,32 @@ type home struct {
 
 func newHome(t *testing.T) *home {
 	t.Helper()
-	return &home{t: t, dir: t.TempDir(), command: exec.Command}
+	dir, err := os.MkdirTemp("", "story-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leave(t, dir) })
+	return &home{t: t, dir: dir, command: exec.Command}
+}
+
+// leave removes a home. What Emacs has started, such as a mail indexer, may
+// write there until it has noticed that Emacs is gone.
+func leave(t *testing.T, dir string) {
+	late := time.After(30 * time.Second)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := os.RemoveAll(dir)
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			t.Errorf("somebody is still at home: %v", err)
+			return
+		}
+	}
 }
 
 func (h *home) path(name string) string { return filepath.Join(h.dir, name) }

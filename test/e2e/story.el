@@ -28,6 +28,8 @@
 (setq user-full-name "Ann Writer"
       user-mail-address "ann@example.org"
       mail-host-address "example.org"
+      ;; Message-IDs of Emacsen that start in the same second can be the same.
+      message-user-fqdn (format "s%x.example.org" (random #x7fffffff))
       message-kill-buffer-on-exit t
       message-confirm-send nil
       message-auto-save-directory nil

@@ -135,18 +135,8 @@ func (s *Session) chunk(ctx context.Context, env Envelope, body io.Reader, befor
 	if local == nil && l.size != env.Size {
 		local = errSize
 	}
-	if local == nil && beforeDot != nil {
-		local = beforeDot(*result)
-	}
-	if ctx.Err() != nil {
-		return s.broken(ctx, StageMessage, ctx.Err())
-	}
-	if local != nil {
-		s.Abort()
-		return &Error{Stage: StageMessage, Kind: KindLocal, Err: local}
-	}
-	if heard := ear.stop(past()); !heardNothing(heard) {
-		return s.interrupted(ctx, heard, heard, result)
+	if err := s.mayEnd(ctx, ear, local, beforeDot, result); err != nil {
+		return err
 	}
 	if _, err := s.w.writeSome(held); err != nil {
 		// Not all of it is out, and never will be.

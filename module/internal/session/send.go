@@ -179,6 +179,16 @@ func (s *Session) message(ctx context.Context, env Envelope, body io.Reader, bef
 		return s.interrupted(ctx, err, ear.stop(time.Now().Add(s.limits.Quit)), result)
 	}
 	s.w.noteMessage(l.size)
+	if err := s.mayEnd(ctx, ear, local, beforeDot, result); err != nil {
+		return err
+	}
+	return s.dot(ctx, result)
+}
+
+// mayEnd is the last look before what completes a message goes out: local is
+// what went wrong on our side, beforeDot makes its mark, and the server has said
+// nothing. An error ends the session; the message is not complete then.
+func (s *Session) mayEnd(ctx context.Context, ear *ear, local error, beforeDot func(Result) error, result *Result) error {
 	if local == nil && beforeDot != nil {
 		local = beforeDot(*result)
 	}
@@ -192,7 +202,7 @@ func (s *Session) message(ctx context.Context, env Envelope, body io.Reader, bef
 	if heard := ear.stop(past()); !heardNothing(heard) {
 		return s.interrupted(ctx, heard, heard, result)
 	}
-	return s.dot(ctx, result)
+	return nil
 }
 
 // interrupted says how a message ended that was not written to its end: err is

@@ -128,22 +128,26 @@ func (h *home) emacs(lisp string) outcome {
 }
 
 // receipts returns those that were written so far.
-func (h *home) receipts() []receipt {
+func (h *home) receipts() []receipt { return jsonLines[receipt](h, "receipts") }
+
+// jsonLines returns what stands in a file of the home, a line of JSON each; no
+// file is nothing.
+func jsonLines[T any](h *home, name string) []T {
 	h.t.Helper()
-	f, err := os.Open(h.path("receipts"))
+	f, err := os.Open(h.path(name))
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	var list []receipt
+	var list []T
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
-		var r receipt
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			h.t.Fatalf("receipt %s: %v", lines.Text(), err)
+		var one T
+		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
+			h.t.Fatalf("%s: %s: %v", name, lines.Text(), err)
 		}
-		list = append(list, r)
+		list = append(list, one)
 	}
 	return list
 }

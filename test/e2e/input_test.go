@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,25 +40,7 @@ func (h *home) probe(lisp string) []note {
 	return notes
 }
 
-func (h *home) notes() []note {
-	h.t.Helper()
-	f, err := os.Open(h.path("notes"))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	var list []note
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<24)
-	for lines.Scan() {
-		var n note
-		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
-			h.t.Fatalf("note %s: %v", lines.Text(), err)
-		}
-		list = append(list, n)
-	}
-	return list
-}
+func (h *home) notes() []note { return jsonLines[note](h, "notes") }
 
 // refusal is input that is refused before anything is written.
 type refusal struct {

@@ -78,7 +78,13 @@
 ;;;; The outbox on disk
 
 (defun submission-receipt-read-state (file)
-  "Return the state of a message that is in FILE, or nil."
+  "Return the state of a message that is in FILE, or nil.
+The module may be writing there just now, so a second look is taken."
+  (or (submission-receipt--read-state file)
+      (submission-receipt--read-state file)))
+
+(defun submission-receipt--read-state (file)
+  "Return what FILE holds at this moment, if it is a state, or nil."
   (ignore-errors
     (with-temp-buffer
       (let ((file-name-handler-alist nil)

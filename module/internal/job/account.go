@@ -174,6 +174,13 @@ func (a *account) others() []*task {
 	return all
 }
 
+// waiting reports whether there are messages that wait.
+func (a *account) waiting() bool {
+	a.d.mu.Lock()
+	defer a.d.mu.Unlock()
+	return len(a.queue) > 0
+}
+
 // unqueue takes a message out of the queue and reports whether it was there.
 // The dispatcher is locked.
 func (a *account) unqueue(t *task) bool {
@@ -184,7 +191,9 @@ func (a *account) unqueue(t *task) bool {
 	return i >= 0
 }
 
-// work sends what waits, until nothing does.
+// work sends what waits, until nothing does. What was accepted is made durable
+// when there is nothing else to do; until then a loss of power leaves some of
+// it uncertain.
 func (a *account) work() {
 	var l *link
 	for t := a.next(false); t != nil; t = a.next(l != nil) {
@@ -194,6 +203,9 @@ func (a *account) work() {
 		}
 		if l = a.deliver(t, l); l != nil {
 			l.rests = time.Now().Round(0)
+		}
+		if !a.waiting() {
+			a.d.box.Sync() // it is as well if the disk does it later
 		}
 	}
 	if l != nil {

@@ -47,6 +47,9 @@ func Open(dir string) (*Box, error) {
 // Directory returns the absolute name of the outbox directory.
 func (b *Box) Directory() string { return b.disk.dir }
 
+// Sync makes durable what Move to Accepted has left to it.
+func (b *Box) Sync() error { return fail("write the directory", "", b.disk.syncDir()) }
+
 // List gives the state of each message, oldest first, as it stands on disk:
 // one that says sending may belong to a dead owner, which Claim finds out. It
 // waits for nobody. What looks like a message and can't be sent is told in the
@@ -106,8 +109,17 @@ func (b *Box) orphaned(id string) bool {
 	return b.disk.exists(messageName(id)) && !b.disk.exists(stateName(id))
 }
 
-// read reads a state file as it is.
+// read reads a state file as it is. Its owner may have been writing into its head
+// just then, so what seems to be damaged is read again.
 func (b *Box) read(id string) (State, error) {
+	s, err := b.readOnce(id)
+	if errors.Is(err, ErrDamaged) {
+		s, err = b.readOnce(id)
+	}
+	return s, err
+}
+
+func (b *Box) readOnce(id string) (State, error) {
 	const doing = "read the state of"
 	path := b.disk.path(stateName(id))
 	info, err := os.Lstat(path)

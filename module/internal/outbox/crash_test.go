@@ -32,16 +32,24 @@ func lives() map[string][]stage {
 	in := func(status ...string) []string { return status }
 	sending := move(Sending, in("queued"), in("queued"))
 	dot := stage{"dot", (*Entry).MarkDot, in("queued", "uncertain"), in("uncertain")}
+	data := stage{"data", (*Entry).MarkData, in("queued"), in("queued")}
 	update := func(status string) stage {
 		act := func(e *Entry) error { return e.Update(func(s *State) { s.Tries++ }) }
 		return stage{"update", act, in(status), in(status)}
 	}
+	took := stage{"to accepted with a reply", func(e *Entry) error {
+		return e.Move(Accepted, func(s *State) { s.Receipt.Reply = "250 ok" })
+	}, in("uncertain", "accepted"), in("uncertain", "accepted")}
+	sync := stage{"sync", func(e *Entry) error { return e.box.Sync() }, in("uncertain", "accepted"), in("accepted")}
 	remove := func(status string) stage {
 		return stage{"remove", (*Entry).Remove, in(status, ""), in(status, "")}
 	}
 	return map[string][]stage{
-		"accepted": {sending, dot, update("uncertain"),
-			move(Accepted, in("uncertain", "accepted"), in("accepted")), remove("accepted")},
+		"accepted": {sending, data, dot,
+			move(Accepted, in("uncertain", "accepted"), in("uncertain", "accepted")), sync,
+			update("accepted"), remove("accepted")},
+		"accepted and removed at once": {sending, dot, update("uncertain"), took,
+			{"remove", (*Entry).Remove, in("uncertain", "accepted", ""), in("uncertain", "accepted", "")}},
 		"deferred": {update("queued"), sending, update("queued"),
 			move(Deferred, in("queued", "deferred"), in("deferred")),
 			move(Queued, in("deferred", "queued"), in("queued")), sending},
@@ -100,6 +108,7 @@ func TestCrash(t *testing.T) {
 type node struct {
 	now    string // what programs see
 	synced string // what is surely on the disk
+	whole  bool   // it was on disk, and its first sector alone has changed since
 }
 
 // change is a change of names: a file appears (to), goes (from), or moves.
@@ -171,8 +180,11 @@ func (m *model) done() {
 		}
 	case "write":
 		n.now = m.read(s.name)
+	case "overwrite":
+		n.whole = n.whole || n.synced == n.now
+		n.now = m.read(s.name)
 	case "sync":
-		n.synced = n.now
+		n.synced, n.whole = n.now, false
 	case "rename":
 		m.change(change{s.name, s.to, n})
 	case "remove":
@@ -207,7 +219,7 @@ func (m *model) look() {
 			func(n *node) string { return n.synced },
 			func(n *node) string { return n.now },
 			func(n *node) string {
-				if n.synced == n.now {
+				if n.synced == n.now || n.whole {
 					return n.now
 				}
 				return n.now[:len(n.now)/2]

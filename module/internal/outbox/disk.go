@@ -3,12 +3,14 @@
 package outbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // disk makes every change to the directory, one small step at a time. Names
@@ -23,7 +25,7 @@ type disk struct {
 
 // step is one change to the disk.
 type step struct {
-	op   string // create, write, sync, rename, remove or syncdir
+	op   string // create, write, overwrite, sync, rename, remove or syncdir
 	name string
 	to   string // of a rename
 }
@@ -116,6 +118,38 @@ func (d *disk) replace(temp, name string, content []byte) error {
 	}
 	return nil
 }
+
+// overwrite puts a beginning of as many bytes in the place of that of a file, and
+// reports whether it did: not where the file isn't the one that old is the
+// content of, nor where the disk had something against it.
+func (d *disk) overwrite(name string, old, beginning []byte, durable bool) (bool, error) {
+	file, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
+	if err != nil {
+		return false, nil
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	have := make([]byte, len(beginning))
+	if err != nil || info.Size() != int64(len(old)) {
+		return false, nil
+	}
+	if _, err := io.ReadFull(file, have); err != nil || !bytes.HasPrefix(old, have) {
+		return false, nil
+	}
+	if d.step("overwrite", name, "") != nil {
+		return false, nil
+	}
+	if _, err := file.WriteAt(beginning, 0); err != nil {
+		return false, nil
+	}
+	if !durable {
+		return true, nil
+	}
+	return true, d.sync(name, file)
+}
+
+// touch lets those who watch the directory see that a file in it has changed.
+func (d *disk) touch() { os.Chtimes(d.dir, time.Time{}, time.Now()) }
 
 // copyWithout copies all of from but the cuts, which are in order.
 func copyWithout(to, from *os.File, size int64, cuts []span) error {

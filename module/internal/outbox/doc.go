@@ -19,9 +19,15 @@
 // place; .ID.lock is there while somebody owns the message, and .owner-… while
 // somebody owns any.
 //
-// Without a complete state file it is not mail. The state file is only ever
-// replaced as a whole: written beside, synced, renamed, directory synced. The
-// disk is the truth; a State in memory is a copy of it.
+// Without a complete state file it is not mail. A state is written beside, synced,
+// renamed, and the directory synced; only what changes while a message is being
+// sent is written in place, into the head of the file, which is a part of one
+// sector and is there as a whole or not at all (headSize). The disk is the truth;
+// a State in memory is a copy of it.
+//
+// A message is synced three times when it is queued, and then once for the mark
+// before its final dot and once for what the server said to it. A Sync stands
+// for the names of all that were accepted since the last one.
 //
 // # Ownership
 //
@@ -40,10 +46,11 @@
 //	// … MAIL, RCPT, DATA, the bytes from entry.Message() …
 //	err = entry.MarkDot()                   // and only then the final dot
 //	err = entry.Move(outbox.Accepted, func(s *outbox.State) { s.Receipt = receipt })
+//	err = box.Sync()                        // for this message or for many
 //	// … the person has been told …
 //	err = entry.Remove()
 //
-// or instead of the last three, Move to Deferred, Held, Refused or Uncertain
+// or instead of the last four, Move to Deferred, Held, Refused or Uncertain
 // and Release. The statuses and the moves between them are data, in status.go.
 //
 // # What a crash leaves
@@ -53,6 +60,7 @@
 //	sending              queued, by the next Claim: the final dot has not gone
 //	sending, dot marked  uncertain, by the next Claim: only a person decides
 //	during a move        the state before it or after it
+//	accepted, no Sync    that, or by a loss of power uncertain
 //	during Remove        accepted or cancelled as before, perhaps without its bytes; Open sweeps the rest
 //
 // The same holds for a loss of power, as far as the file system keeps what it

@@ -32,11 +32,14 @@ func (s State) encode() ([]byte, error) {
 	if err := encoder.Encode(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	ascii := ascii(text.Bytes())
-	if len(ascii) > stateLimit {
-		return nil, fmt.Errorf("%w: %d bytes of state are over the limit of %d", ErrInvalid, len(ascii), stateLimit)
+	file, err := pad(ascii(text.Bytes()))
+	if err != nil {
+		return nil, err
 	}
-	return ascii, nil
+	if len(file) > stateLimit {
+		return nil, fmt.Errorf("%w: %d bytes of state are over the limit of %d", ErrInvalid, len(file), stateLimit)
+	}
+	return file, nil
 }
 
 // decode reads the state file of the message id. The error is ErrNewer or

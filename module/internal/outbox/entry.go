@@ -84,9 +84,11 @@ func (e *Entry) State() State {
 // they belong to the status that is left; then change, unless nil, may set them and
 // all else but Version, ID, Rev, Status and Dot.
 //
-// The move is durable when Move returns, but for the one to Sending: losing
-// that brings back the state before it, and both mean that the message is to be
-// tried.
+// The move is durable when Move returns, but for two. If the one to Sending is
+// lost with the power, the message is to be tried as before it. If the one from
+// the marked dot to Accepted is, the message is uncertain; Sync makes it durable,
+// for one message or for many. That last one is made even where the disk has no
+// room for what change has set.
 func (e *Entry) Move(to Status, change func(*State)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,7 +101,21 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 		change(&next)
 	}
 	next.Status, next.Dot = to, false
-	return e.store(next, to != Sending)
+	switch {
+	case to == Sending:
+		return e.store(next, loose)
+	case to == Accepted && e.state.Dot:
+		err := e.store(next, unnamed)
+		if err != nil && e.state.Dot {
+			next = e.state.clone()
+			next.Status, next.Dot = to, false
+			if e.store(next, unnamed) == nil {
+				err = nil
+			}
+		}
+		return err
+	}
+	return e.store(next, durable)
 }
 
 // Update lets change set anything but Version, ID, Rev, Status and Dot, and
@@ -110,7 +126,7 @@ func (e *Entry) Update(change func(*State)) error {
 	next := e.state.clone()
 	change(&next)
 	next.Status, next.Dot = e.state.Status, e.state.Dot
-	return e.store(next, true)
+	return e.store(next, durable)
 }
 
 // MarkDot makes it durable that the final dot is about to go. From here to the
@@ -124,7 +140,7 @@ func (e *Entry) MarkDot() error {
 	}
 	next := e.state.clone()
 	next.Dot = true
-	return e.store(next, true)
+	return e.store(next, durable)
 }
 
 // Passed makes it durable that a transaction is over which MarkDot was for, and
@@ -140,12 +156,22 @@ func (e *Entry) Passed(change func(*State)) error {
 	next := e.state.clone()
 	change(&next)
 	next.Status, next.Dot = Sending, false
-	return e.store(next, true)
+	return e.store(next, durable)
 }
 
-// store makes next the state, on disk and here. The caller holds e.mu or is
-// the only one to know e.
-func (e *Entry) store(next State, durable bool) error {
+// safety is what a loss of power leaves of a new state.
+type safety int
+
+const (
+	loose   safety = iota // it, or the state before
+	unnamed               // the same, but after Sync it
+	durable               // it
+)
+
+// store makes next the state, on disk and here: in place if only the head is
+// another, else as a new file. The caller holds e.mu or is the only one to know
+// e.
+func (e *Entry) store(next State, safe safety) error {
 	const doing = "write the state of"
 	if e.lock == nil {
 		return fail(doing, e.state.ID, ErrReleased)
@@ -155,12 +181,22 @@ func (e *Entry) store(next State, durable bool) error {
 	if err != nil {
 		return fail(doing, next.ID, err)
 	}
-	disk := &e.box.disk
-	if err := disk.replace(newStateName(next.ID), stateName(next.ID), text); err != nil {
+	disk, name := &e.box.disk, stateName(next.ID)
+	if old, err := e.state.encode(); err == nil && sameTail(old, text) {
+		done, err := disk.overwrite(name, old, text[:headSize], safe != loose)
+		if done {
+			if next.Status != e.state.Status {
+				disk.touch()
+			}
+			e.state = next.clone()
+			return fail(doing, next.ID, err)
+		}
+	}
+	if err := disk.replace(newStateName(next.ID), name, text); err != nil {
 		return fail(doing, next.ID, err)
 	}
 	e.state = next.clone()
-	if durable {
+	if safe == durable {
 		err = disk.syncDir()
 	}
 	return fail(doing, next.ID, err)

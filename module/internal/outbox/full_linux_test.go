@@ -67,22 +67,27 @@ func TestFullDisk(t *testing.T) {
 			}
 			sameOnDisk(t, b, e)
 		}
+		reply := func(s *State) { s.Receipt.Reply = strings.Repeat("250 ok ", 10000) }
 		_, err := b.Add(Draft{File: elsewhere})
 		full("add a copy", err)
 		_, err = b.Add(inside)
 		full("add a draft", err)
-		full("mark the dot", e.MarkDot())
-		full("move", e.Move(Deferred, nil))
-		full("update", e.Update(func(s *State) { s.Tries++ }))
+		full("move", e.Move(Deferred, reply))
+		full("update", e.Update(reply))
 		if states, problems := openIn(t, b.disk.dir).List(); len(states) != 1 || len(problems) != 0 {
 			t.Errorf("list: %+v, %v", states, problems)
 		}
 
-		must(t, os.Remove(room))
+		// What a server has taken needs no room, lest it be sent again.
 		must(t, e.MarkDot())
-		must(t, e.Move(Accepted, nil))
-		fill(t, disk)
-		must(t, e.Remove()) // needs no room
+		must(t, e.Move(Accepted, reply))
+		sameOnDisk(t, b, e)
+		if s := e.State(); s.Status != Accepted || s.Dot {
+			t.Errorf("%+v", s)
+		}
+		must(t, b.Sync())
+		must(t, e.Remove())
+		must(t, os.Remove(room))
 		if text := bytesOf(t, add(t, b, sample)); text != sample {
 			t.Errorf("%q", text)
 		}

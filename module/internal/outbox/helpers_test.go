@@ -135,3 +135,11 @@ func onDisk(t *testing.T, b *Box, id string) State {
 	}
 	return s
 }
+
+// rewrite changes the text of a file, as a person would.
+func rewrite(t *testing.T, file string, edit func(string) string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
+}

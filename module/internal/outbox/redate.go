@@ -23,7 +23,7 @@ func (e *Entry) MarkData() error {
 	}
 	next := e.state.clone()
 	next.Data = true
-	return e.store(next, true)
+	return e.store(next, durable)
 }
 
 // Redate gives the message the date now if it has one that is more than a
@@ -75,7 +75,7 @@ func (e *Entry) Redate(now time.Time) error {
 		err = disk.syncDir()
 	}
 	if err == nil {
-		err = e.store(next, false)
+		err = e.store(next, loose)
 	}
 	return fail(doing, id, err)
 }

@@ -17,12 +17,18 @@ const Version = 1
 // State is all that is known about a message but for its bytes: the content of
 // its state file.
 type State struct {
+	// What stands before ID is the head of the file: see headSize.
 	Version int    `json:"version"`
-	ID      string `json:"id"`
-	Rev     int64  `json:"rev"` // grows by one with each rewrite
+	Rev     int64  `json:"rev"` // grows by one with each change
 	Status  Status `json:"status"`
-	Reason  Reason `json:"reason"` // why it is held or refused
-	Detail  string `json:"detail"` // what happened, in words, where the server didn't say it
+	Tries   int    `json:"tries"`
+	Data    bool   `json:"data"` // a server may have got some of the bytes; set by MarkData
+	// Dot says that the final dot may have gone out. It is true only from
+	// MarkDot to the next Move or Passed, and on disk before the dot goes.
+	Dot    bool   `json:"dot"`
+	ID     string `json:"id"`
+	Reason Reason `json:"reason"` // why it is held or refused
+	Detail string `json:"detail"` // what happened, in words, where the server didn't say it
 	// Certificate is that of the server, where it is why the message is held;
 	// an object that this package doesn't look into.
 	Certificate json.RawMessage `json:"certificate,omitempty"`
@@ -31,15 +37,10 @@ type State struct {
 	Size        int64           `json:"size"`       // of the message file, in bytes
 	EightBit    bool            `json:"8bit"`       // there is a byte over 127 in it
 	Queued      time.Time       `json:"queued"`     // UTC, in whole seconds
-	Tries       int             `json:"tries"`
-	NextTry     *time.Time      `json:"next-try"` // nil: none is planned
-	Data        bool            `json:"data"`     // a server may have got some of the bytes; set by MarkData
-	// Dot says that the final dot may have gone out. It is true only from
-	// MarkDot to the next Move or Passed, and on disk before the dot goes.
-	Dot      bool            `json:"dot"`
-	Envelope Envelope        `json:"envelope"`
-	Settings json.RawMessage `json:"settings"` // the account's, an object that this package doesn't look into
-	Receipt  Receipt         `json:"receipt"`
+	NextTry     *time.Time      `json:"next-try"`   // nil: none is planned
+	Envelope    Envelope        `json:"envelope"`
+	Settings    json.RawMessage `json:"settings"` // the account's, an object that this package doesn't look into
+	Receipt     Receipt         `json:"receipt"`
 }
 
 // Envelope is whom the message is from and whom it is still to reach (RFC 5321 §2.3.1).

@@ -41,9 +41,12 @@ func sampleState() State {
 // sampleText is sampleState on disk, byte for byte: what people and Lisp read.
 const sampleText = `{
   "version": 1,
-  "id": "20261121T221500-3f9a2c1b",
   "rev": 3,
   "status": "deferred",
+  "tries": 1,
+  "data": false,
+  "dot": false,` + "                                                            " + `
+  "id": "20261121T221500-3f9a2c1b",
   "reason": null,
   "detail": "",
   "message-id": "<1@example.org>",
@@ -51,10 +54,7 @@ const sampleText = `{
   "size": 1234,
   "8bit": true,
   "queued": "2026-11-21T22:15:00Z",
-  "tries": 1,
   "next-try": "2026-11-21T22:16:00Z",
-  "data": false,
-  "dot": false,
   "envelope": {
     "from": "a@example.org",
     "to": [

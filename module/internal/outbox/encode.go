@@ -6,8 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"submission/module/internal/ascii"
 )
 
 // stateLimit is the size of the largest state file that is written or read, in
@@ -32,7 +33,7 @@ func (s State) encode() ([]byte, error) {
 	if err := encoder.Encode(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	file, err := pad(ascii(text.Bytes()))
+	file, err := pad(ascii.JSON(text.Bytes()))
 	if err != nil {
 		return nil, err
 	}
@@ -99,34 +100,4 @@ func (s State) check() error {
 		}
 	}
 	return nil
-}
-
-// ascii rewrites the JSON in text so that all beyond ASCII is escaped, and
-// U+0000 becomes U+FFFD.
-func ascii(text []byte) []byte {
-	const hex = "0123456789abcdef"
-	escaped := make([]byte, 0, len(text)+len(text)/16)
-	escape := func(unit uint16) {
-		escaped = append(escaped, '\\', 'u', hex[unit>>12], hex[unit>>8&15], hex[unit>>4&15], hex[unit&15])
-	}
-	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == '\\' && bytes.HasPrefix(text[i:], []byte(`\u0000`)):
-			escape(utf8.RuneError)
-			i += len(`\u0000`)
-		case c == '\\' && i+1 < len(text): // with what it escapes, which may be a backslash
-			escaped = append(escaped, c, text[i+1])
-			i += 2
-		case c < utf8.RuneSelf:
-			escaped = append(escaped, c)
-			i++
-		default:
-			r, size := utf8.DecodeRune(text[i:])
-			for _, unit := range utf16.Encode([]rune{r}) {
-				escape(unit)
-			}
-			i += size
-		}
-	}
-	return escaped
 }

@@ -17,7 +17,7 @@ MODULE  := lisp/submission-module$(SUFFIX)
 SOURCES := go.mod go.sum $(shell find module fallback family -name '*.go' ! -name '*_test.go')
 LISP    := $(filter-out lisp/submission-autoloads.el,$(wildcard lisp/*.el))
 
-.PHONY: all check-tools demo test lint test-go test-lisp e2e bench soak fuzz doc clean help
+.PHONY: all check-tools demo test lint test-go test-lisp e2e bench soak doc clean help
 .DELETE_ON_ERROR:
 
 all: $(MODULE)  ## build the module

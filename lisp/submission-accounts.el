@@ -31,7 +31,7 @@ Signal an error if its settings can't be read."
                                      (car-safe account) address))
                                   submission-accounts))))
     (when account
-      (submission-accounts--check account))
+      (submission-accounts-check account))
     account))
 
 (defun submission-accounts--fits-p (who address)
@@ -46,7 +46,7 @@ Signal an error if its settings can't be read."
            (and at (string-equal (downcase who)
                                  (downcase (substring address at))))))))
 
-(defun submission-accounts--check (account)
+(defun submission-accounts-check (account)
   "Signal an error unless the settings of ACCOUNT are a plist that we know."
   (let ((settings (cdr account)))
     (unless (and (proper-list-p settings)

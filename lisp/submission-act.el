@@ -11,11 +11,15 @@
 
 ;;; Code:
 
+(require 'smtpmail)
+(require 'subr-x)
 (require 'submission)
+(require 'submission-accounts)
 (require 'submission-channel)
 (require 'submission-entries)
 (require 'submission-file)
 (require 'submission-job)
+(require 'submission-settings)
 (require 'submission-signs)
 (require 'submission-start)
 
@@ -105,6 +109,65 @@ has not been sent."
       (when (file-exists-p file)
         (delete-file file t))))
   (submission-signs-changed id))
+
+;;;; Other settings
+
+;; What a message is sent with is kept with it in the outbox.  Where that
+;; is wrong, a person can give it other settings.
+
+(defun submission-act-read-settings ()
+  "Ask the user for the settings of a message, for `json-serialize'.
+They are those of one of `submission-accounts', where there are any, or
+else are read one by one; the defaults are what mail is sent with now."
+  (let ((name (and submission-accounts
+                   (completing-read
+                    "Account (empty: other settings): "
+                    (mapcar #'submission-act--account-name
+                            submission-accounts)
+                    nil t))))
+    (if (or (null name) (string-empty-p name))
+        (submission-act--read-each)
+      (submission-act--settings
+       (cl-find name submission-accounts :test #'equal
+                :key #'submission-act--account-name)
+       nil))))
+
+(defun submission-act--account-name (account)
+  "Return who ACCOUNT, one of `submission-accounts', is for, as text."
+  (format "%s" (car account)))
+
+(defun submission-act--read-each ()
+  "Ask the user for each setting of a message; return them as JSON has them."
+  (let* ((now (ignore-errors (submission-settings-get nil)))
+         (host (read-string "Server: " (or (plist-get now :name)
+                                           smtpmail-smtp-server)))
+         (port (read-string "Port (empty: as `submission-sequence' says): "
+                            (let ((port (plist-get now :port)))
+                              (and port (/= port 0)
+                                   (number-to-string port)))))
+         (user (read-string "User name (empty: none): "
+                            (plist-get now :user)))
+         (security (completing-read
+                    "Security (empty: by the account): "
+                    '("starttls" "opportunistic" "tls" "plain") nil t
+                    (and (plist-get now :security)
+                         (symbol-name (plist-get now :security))))))
+    (submission-act--settings
+     nil
+     `( :host ,(string-trim host)
+        :port ,(submission-receipt-text (string-trim port))
+        :user ,(submission-receipt-text (string-trim user))
+        ,@(and (not (string-empty-p security))
+               `(:security ,(intern security)))))))
+
+(defun submission-act--settings (account plist)
+  "Return the settings of ACCOUNT and PLIST, for `json-serialize'.
+ACCOUNT is one of `submission-accounts' or nil, PLIST is as in
+`submission-submit'."
+  (when account (submission-accounts-check account))
+  (submission-accounts-call
+   (lambda (plist) (car (submission-job-account-settings plist)))
+   account plist))
 
 ;;;; All that waits
 

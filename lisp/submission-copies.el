@@ -17,6 +17,9 @@
 ;; `done N' after it.  Should Emacs die in between, the next one looks
 ;; whether the copy is in the folder.
 ;;
+;; Where that can't be known, as after a pipe, the copy counts as one that
+;; can't be filed: nothing is filed twice unless a person asks for it.
+;;
 ;; A copy that can't be filed leaves the outbox, for the message is done
 ;; with: it waits in the directory "unfiled" there.
 
@@ -33,9 +36,11 @@
 (declare-function gnus-alive-p "gnus-util" ())
 (declare-function gnus-read-init-file "gnus-start" (&optional inhibit-next))
 (declare-function gnus-group-prefixed-name "gnus" (group method &optional full))
+(declare-function gnus-check-server "gnus-int" (&optional method silent))
 (declare-function gnus-inews-do-gcc "gnus-msg" (&optional gcc))
 (declare-function gnus-inews-group-method "gnus-msg" (group))
 (declare-function gnus-request-accept-article "gnus-int" (group &optional gnus-command-method last no-encode))
+(declare-function gnus-request-group "gnus-int" (group &optional dont-check gnus-command-method info))
 (declare-function gnus-request-head "gnus-int" (article group))
 (declare-function mu4e--server-add "ext:mu4e-server" (path))
 (declare-function mu4e-running-p "ext:mu4e-server" ())
@@ -44,6 +49,8 @@
 (defvar notmuch-command)
 (defvar gnus-active-hashtb)
 (defvar gnus-newsrc-hashtb)
+(defvar gnus-gcc-externalize-attachments)
+(defvar mml-externalize-attachments)
 (defvar message-fcc-handler-function)
 (defvar smtpmail-queue-mail)
 (defvar smtpmail-code-conv-from)
@@ -54,6 +61,9 @@ It may be a closure, which only this Emacs has.")
 
 (defvar submission-copies--waiting 0
   "How many messages have copies that wait for a quiet moment.")
+
+(defvar submission-copies-sending nil
+  "Non-nil while a mail buffer is being sent, and not what smtpmail queued.")
 
 (defun submission-copies-idle-p ()
   "Return non-nil if no copy waits to be filed now."
@@ -74,13 +84,19 @@ Return nil if BUFFER asks for none, or if it is to be filed at once."
                 (bound-and-true-p message-encoded-mail-cache)
                 (submission-copies--make buffer fcc gcc))))))
 
+(defmacro submission-copies--with-header (&rest body)
+  "Evaluate BODY with this buffer, a mail buffer, narrowed to its header."
+  (declare (indent 0) (debug t))
+  `(save-excursion
+     (save-restriction
+       (widen)
+       (message-narrow-to-headers)
+       ,@body)))
+
 (defun submission-copies--fields (name)
   "Return the values of the fields with NAME in the header of this buffer."
-  (save-excursion
-    (save-restriction
-      (widen)
-      (message-narrow-to-headers)
-      (submission-copies--fields-here name))))
+  (submission-copies--with-header
+    (submission-copies--fields-here name)))
 
 (defun submission-copies--fields-here (name)
   "Return the values of the fields with NAME in this header."
@@ -96,19 +112,46 @@ Return nil if BUFFER asks for none, or if it is to be filed at once."
 (defun submission-copies--make (buffer fcc gcc)
   "Return the copy of this buffer, BUFFER, for the folders FCC and GCC.
 These are values of fields; the value is as in `submission-copies-take'."
-  (let ((text (submission-copies--encoded message-encoded-mail-cache)))
+  (let* ((text (submission-copies--encoded message-encoded-mail-cache))
+         (groups (mapcan (lambda (value)
+                           (message-tokenize-header value " ,\n\t"))
+                         gcc))
+         (lean (cl-remove-if-not #'submission-copies--lean-p groups))
+         (second (and lean (submission-copies--encoded
+                            (submission-copies--externalized buffer)))))
     (list :head `((way . ,(submission-copies--way))
                   (separator . ,mail-header-separator)
                   (directory . ,default-directory)
                   (coding . ,(car text))
                   (fcc . ,(vconcat fcc))
-                  (gcc . ,(vconcat (mapcan (lambda (value)
-                                             (message-tokenize-header
-                                              value " ,\n\t"))
-                                           gcc))))
-          :bytes (cdr text)
+                  (gcc . ,(vconcat groups))
+                  ,@(and lean
+                         `((lean . ((groups . ,(vconcat lean))
+                                    (coding . ,(car second))
+                                    (start . ,(length (cdr text))))))))
+          :bytes (concat (cdr text) (cdr second))
           :handler message-fcc-handler-function
           :done (apply-partially #'submission-copies--remove buffer))))
+
+(defun submission-copies--lean-p (group)
+  "Return non-nil if a copy in GROUP, one of Gnus, has no attachments in it.
+It only names their files then."
+  (let ((which (bound-and-true-p gnus-gcc-externalize-attachments)))
+    (if (stringp which)
+        (string-match-p which (car (message-unquote-tokens (list group))))
+      which)))
+
+(defun submission-copies--externalized (buffer)
+  "Return the message in BUFFER, encoded, without its attachments."
+  (with-temp-buffer
+    (insert (with-current-buffer buffer
+              (save-restriction
+                (widen)
+                (buffer-substring-no-properties (point-min) (point-max)))))
+    (message-clone-locals buffer)
+    (let ((mml-externalize-attachments t))
+      (message-encode-message-body))
+    (buffer-string)))
 
 (defun submission-copies--way ()
   "Return how this buffer's mail reader files copies, a string."
@@ -135,16 +178,55 @@ Its header is encoded here."
               (encode-coding-string (buffer-string) 'utf-8-emacs-unix))
       (cons "" (encode-coding-string (buffer-string) 'no-conversion)))))
 
+(defvar-local submission-copies--lifted nil
+  "The lines with Fcc and Gcc that were taken out of this buffer, or nil.")
+(put 'submission-copies--lifted 'permanent-local t)
+
 (defun submission-copies--remove (buffer)
-  "Take Fcc and Gcc out of BUFFER; they are with the message."
+  "Take Fcc and Gcc out of BUFFER; they are with the message.
+Where `message-send' calls us they come back when it is done."
   (when (buffer-live-p buffer)
     (with-current-buffer buffer
-      (let ((inhibit-read-only t))
-        (save-excursion
-          (save-restriction
-            (widen)
-            (message-narrow-to-headers)
-            (message-remove-header "^[FfGg][Cc][Cc]:" t)))))))
+      (let ((inhibit-read-only t)
+            (lines nil))
+        (submission-copies--with-header
+          (goto-char (point-min))
+          (while (re-search-forward "^[FfGg][Cc][Cc]:.*\n\\(?:[ \t].*\n\\)*"
+                                    nil t)
+            (push (match-string 0) lines)
+            (replace-match "" t t)))
+        (setq submission-copies--lifted
+              (string-join (nreverse lines)))))))
+
+(defun submission-copies-around-send (function &rest args)
+  "Call FUNCTION, which is `message-send', with ARGS.
+Afterwards the buffer asks for the same copies as before, and what mu4e
+has set for this one copy is as it was."
+  (let ((submission-copies-sending t)
+        (buffer (current-buffer))
+        (before (submission-copies--fields "fcc"))
+        (handler (default-value 'message-fcc-handler-function))
+        (sent nil))
+    (setq submission-copies--lifted nil)
+    (unwind-protect
+        (setq sent (apply function args))
+      (when (buffer-live-p buffer)
+        (with-current-buffer buffer
+          (let ((lifted submission-copies--lifted))
+            (setq submission-copies--lifted nil)
+            (with-silent-modifications
+              (cond (lifted
+                     (submission-copies--with-header
+                       (goto-char (point-max))
+                       (insert lifted)))
+                    ;; Or it would ask for two when it is sent again.
+                    ((and (not sent) (derived-mode-p 'mu4e-compose-mode)
+                          (not before))
+                     (submission-copies--with-header
+                       (message-remove-header "fcc")))))
+            (when (and (or lifted (not sent))
+                       (derived-mode-p 'mu4e-compose-mode))
+              (set-default 'message-fcc-handler-function handler))))))))
 
 ;;;; Taking them out of what smtpmail sends for mail-mode
 
@@ -154,10 +236,11 @@ Its header is encoded here."
 (defvar submission-copies-origin nil
   "The buffer in `mail-mode' that is being sent, or nil.")
 
-(defun submission-copies-sending (function &rest args)
+(defun submission-copies-around-smtpmail (function &rest args)
   "Call FUNCTION, which is `smtpmail-send-it', with ARGS.
 A copy that it would file is kept for `submission-copies-taken'."
   (let ((submission-copies--mail nil)
+        (submission-copies-sending t)
         (submission-copies-origin (and (derived-mode-p 'mail-mode)
                                        (current-buffer)))
         (file (symbol-function 'mail-do-fcc)))
@@ -284,10 +367,14 @@ KIND is `fcc' or `gcc'."
   (append (mapcar (lambda (folder) (cons 'fcc folder)) (plist-get copy :fcc))
           (mapcar (lambda (group) (cons 'gcc group)) (plist-get copy :gcc))))
 
-(defun submission-copies--each (id file copy)
+(defun submission-copies--each (id file copy &optional again)
   "File COPY, of the message with ID, in each folder it is not in yet.
-What is done is written to FILE.  Return the failures, (FOLDER . WHY)."
+What is done is written to FILE.  With AGAIN, also where it can't be
+known whether it is there.  Return the failures, (FOLDER . WHY)."
   (let ((log (plist-get copy :log))
+        (since (time-subtract (file-attribute-modification-time
+                               (file-attributes file))
+                              60))
         (number 0)
         (failures nil))
     (dolist (target (submission-copies--targets copy))
@@ -296,9 +383,11 @@ What is done is written to FILE.  Return the failures, (FOLDER . WHY)."
             (done (format "done %d" number)))
         (unless (member done log)
           (condition-case err
-              (progn
-                (unless (and (member begin log)
-                             (submission-copies--there-p target copy))
+              (let ((there (and (member begin log)
+                                (submission-copies--there target copy since))))
+                (when (and (eq there 'unknown) (not again))
+                  (error "Emacs ended while it was filed; it may be there"))
+                (unless (eq there t)
                   (submission-copies--log file begin)
                   (submission-copies--one id target copy))
                 (submission-copies--log file done))
@@ -315,19 +404,30 @@ What is done is written to FILE.  Return the failures, (FOLDER . WHY)."
         (write-region-annotate-functions nil))
     (write-region (concat line "\n") nil file t 0)))
 
+(defun submission-copies--text (target copy)
+  "Return the text of COPY for TARGET, a multibyte string."
+  (let* ((bytes (plist-get copy :bytes))
+         (lean (plist-get copy :lean))
+         (start (plist-get lean :start))
+         (mine (and (eq (car target) 'gcc)
+                    (member (cdr target)
+                            (append (plist-get lean :groups) nil))))
+         (text (decode-coding-string
+                (if mine (substring bytes start) (substring bytes 0 start))
+                (intern (if (string-empty-p
+                             (plist-get (if mine lean copy) :coding))
+                            "no-conversion"
+                          "utf-8-emacs-unix")))))
+    (if (multibyte-string-p text) text (string-to-multibyte text))))
+
 (defun submission-copies--one (id target copy)
   "File COPY, of the message with ID, in TARGET.  Signal an error if not."
-  (let ((text (decode-coding-string
-               (plist-get copy :bytes)
-               (intern (if (string-empty-p (plist-get copy :coding))
-                           "no-conversion"
-                         "utf-8-emacs-unix"))))
-        (enable-local-variables nil)
+  (let ((enable-local-variables nil)
         (inhibit-message t))
     (with-temp-buffer
       (setq default-directory (or (plist-get copy :directory)
                                   default-directory))
-      (insert (if (multibyte-string-p text) text (string-to-multibyte text)))
+      (insert (submission-copies--text target copy))
       (goto-char (point-min))
       (pcase (list (car target) (plist-get copy :way))
         (`(fcc "mail") (submission-copies--file-mail (cdr target) copy))
@@ -336,10 +436,7 @@ What is done is written to FILE.  Return the failures, (FOLDER . WHY)."
          (setq-local message-fcc-handler-function
                      (submission-copies--handler id way))
          (if (equal way "notmuch")
-             (progn
-               (require 'notmuch)
-               (require 'notmuch-maildir-fcc)
-               (notmuch-maildir-message-do-fcc))
+             (submission-copies--file-notmuch)
            (when (memq message-fcc-handler-function
                        '(nil rmail-output message-output))
              (submission-copies--create (cdr target)))
@@ -347,6 +444,14 @@ What is done is written to FILE.  Return the failures, (FOLDER . WHY)."
         (`(gcc ,_)
          (submission-copies--prepare copy nil)
          (submission-copies--file-gcc (cdr target)))))))
+
+(defun submission-copies--file-notmuch ()
+  "File this buffer as notmuch does, but for its question when it can't."
+  (require 'notmuch)
+  (require 'notmuch-maildir-fcc)
+  (cl-letf (((symbol-function 'read-char-choice)
+             (lambda (&rest _) (error "Notmuch could not store it"))))
+    (notmuch-maildir-message-do-fcc)))
 
 (defun submission-copies--create (folder)
   "Create FOLDER if it is a file that isn't there; Rmail would ask first."
@@ -372,23 +477,26 @@ FIELD is the one field that says where to file it, or nil."
 (defun submission-copies--handler (id way)
   "Return what to bind `message-fcc-handler-function' to.
 ID is that of the message, WAY what was noted in `submission-copies--way'."
-  (or (gethash id submission-copies--handlers)
-      (pcase way
-        ("mu4e" #'submission-copies--mu4e)
-        ((or "" "notmuch") (default-value 'message-fcc-handler-function))
-        (_ (let ((function (intern-soft way)))
+  (cond ((equal way "mu4e") #'submission-copies--mu4e)
+        ((gethash id submission-copies--handlers))
+        ((member way '("" "notmuch"))
+         (default-value 'message-fcc-handler-function))
+        (t (let ((function (intern-soft way)))
              (if (functionp function)
                  function
-               (error "There is no function `%s' here" way)))))))
+               (error "There is no function `%s' here" way))))))
 
 (defun submission-copies--mu4e (file)
   "Write this buffer to FILE, in a maildir, and tell a running mu4e."
-  (dolist (name '("cur" "new" "tmp"))
-    (make-directory (expand-file-name
-                     name (file-name-directory
-                           (directory-file-name (file-name-directory file))))
-                    t))
-  (write-region (point-min) (point-max) file nil 0 nil 'excl)
+  (let ((maildir (file-name-directory
+                  (directory-file-name (file-name-directory file))))
+        (coding-system-for-write 'utf-8-emacs-unix))
+    (dolist (name '("cur" "new" "tmp"))
+      (make-directory (expand-file-name name maildir) t))
+    (let ((new (expand-file-name (concat "tmp/" (file-name-nondirectory file))
+                                 maildir)))
+      (write-region (point-min) (point-max) new nil 0)
+      (rename-file new file t)))
   (when (and (fboundp 'mu4e-running-p) (mu4e-running-p))
     (mu4e--server-add file)))
 
@@ -404,7 +512,10 @@ ID is that of the message, WAY what was noted in `submission-copies--way'."
 
 (defun submission-copies--file-gcc (group)
   "File this buffer in GROUP, one of Gnus."
-  (let ((stored nil))
+  (submission-copies--load-gnus)
+  (let ((stored nil)
+        ;; This text is the right one already.
+        (gnus-gcc-externalize-attachments nil))
     (unwind-protect
         (progn
           (advice-add 'gnus-request-accept-article :filter-return
@@ -415,15 +526,29 @@ ID is that of the message, WAY what was noted in `submission-copies--way'."
     (unless stored
       (error "Gnus could not store it"))))
 
-(defun submission-copies--with-gnus (function &rest args)
-  "Call FUNCTION with ARGS where Gnus knows the user's groups.
-It need not run; then it has no tables, and empty ones will do."
+(defun submission-copies-do-gcc ()
+  "File this mail buffer in the groups that its Gcc names."
+  (when (submission-copies--fields "gcc")
+    (submission-copies--with-gnus #'gnus-inews-do-gcc)))
+
+(defvar submission-copies--gnus-read nil
+  "Non-nil if we have read the user's init file of Gnus.")
+
+(defun submission-copies--load-gnus ()
+  "Load what of Gnus is needed to file something, and the user's settings."
   (require 'gnus)
   (require 'gnus-msg)
   (require 'gnus-start)
+  (unless (or (gnus-alive-p) submission-copies--gnus-read)
+    (gnus-read-init-file)
+    (setq submission-copies--gnus-read t)))
+
+(defun submission-copies--with-gnus (function &rest args)
+  "Call FUNCTION with ARGS where Gnus knows the user's groups.
+It need not run; then it has no tables, and empty ones will do."
+  (submission-copies--load-gnus)
   (if (gnus-alive-p)
       (apply function args)
-    (gnus-read-init-file)
     (let ((gnus-active-hashtb (or gnus-active-hashtb
                                   (make-hash-table :test #'equal)))
           (gnus-newsrc-hashtb (or gnus-newsrc-hashtb
@@ -432,63 +557,92 @@ It need not run; then it has no tables, and empty ones will do."
 
 ;;;; After a crash
 
-(defun submission-copies--there-p (target copy)
-  "Return non-nil if COPY is in TARGET already.
-Where that can't be known, it is taken not to be."
+(defun submission-copies--there (target copy since)
+  "Return t if COPY is in TARGET already, and nil if not.
+Return `unknown' where that can't be known.  It was filed after SINCE,
+if it was."
   (let ((message-id (with-temp-buffer
                       (insert (plist-get copy :bytes))
                       (goto-char (point-min))
                       (message-narrow-to-headers-or-head)
-                      (message-fetch-field "message-id"))))
-    (and message-id
-         (pcase (car target)
-           ('gcc (ignore-errors
-                   (submission-copies--with-gnus
-                    #'submission-copies--in-group-p message-id (cdr target))))
-           (_ (or (submission-copies--in-file-p
-                   message-id
-                   (expand-file-name (cdr target) (plist-get copy :directory))
-                   (length (plist-get copy :bytes)))
-                  (and (equal (plist-get copy :way) "notmuch")
-                       (submission-copies--in-notmuch-p message-id))))))))
+                      (message-fetch-field "message-id")))
+        (folder (cdr target))
+        (way (plist-get copy :way)))
+    (cond ((null message-id) 'unknown)
+          ((eq (car target) 'gcc)
+           (condition-case nil
+               (and (submission-copies--with-gnus
+                     #'submission-copies--in-group-p message-id folder)
+                    t)
+             (error 'unknown)))
+          ((and (string-match-p "\\`[ \t]*|" folder) (not (equal way "mail")))
+           'unknown)
+          ((submission-copies--in-file-p
+            message-id
+            (expand-file-name folder (plist-get copy :directory))
+            (length (plist-get copy :bytes)) since)
+           t)
+          ((equal way "notmuch")
+           (submission-copies--in-notmuch message-id folder))
+          ;; Another function may have put it elsewhere.
+          ((member way '("" "mail" "mu4e" "rmail-output" "message-output"))
+           nil)
+          (t 'unknown))))
 
-(defun submission-copies--in-notmuch-p (message-id)
-  "Return non-nil if notmuch has a message with MESSAGE-ID."
+(defun submission-copies--in-notmuch (message-id folder)
+  "Return t if notmuch has a message with MESSAGE-ID in FOLDER, else nil.
+If it can't be asked, return `unknown'.  FOLDER may have tags after it."
   (require 'notmuch)
   (with-temp-buffer
-    (and (eql 0 (call-process notmuch-command nil t nil "count"
-                              "--exclude=false"
-                              (concat "id:" (string-trim message-id "<" ">"))))
-         (> (string-to-number (buffer-string)) 0))))
+    (if (eql 0 (call-process notmuch-command nil t nil "count"
+                             "--exclude=false"
+                             (format "id:%s and folder:\"%s\""
+                                     (string-trim message-id "<" ">")
+                                     (or (car (split-string-and-unquote
+                                               folder))
+                                         ""))))
+        (> (string-to-number (buffer-string)) 0)
+      'unknown)))
 
 (defun submission-copies--in-group-p (message-id group)
   "Return non-nil if a message with MESSAGE-ID is in GROUP, one of Gnus."
   (let* ((group (car (message-unquote-tokens (list group))))
          (method (gnus-inews-group-method group)))
-    (gnus-request-head message-id
-                       (if (string-search ":" group)
-                           group
-                         (gnus-group-prefixed-name group method)))))
+    (unless (gnus-check-server method)
+      (error "The server of %s can't be reached" group))
+    ;; One that isn't there yet has nothing in it.
+    (and (gnus-request-group group t method)
+         (gnus-request-head message-id
+                            (if (string-search ":" group)
+                                group
+                              (gnus-group-prefixed-name group method))))))
 
-(defun submission-copies--in-file-p (message-id file size)
+(defun submission-copies--in-file-p (message-id file size since)
   "Return non-nil if a message with MESSAGE-ID is at the end of FILE.
-It has SIZE bytes.  If FILE is a maildir, look at what is new there."
+It has SIZE bytes.  If FILE is a maildir, look at what is there SINCE."
   (let ((folders (mapcar (lambda (name) (expand-file-name name file))
                          '("new" "cur"))))
     (cond ((cl-every #'file-directory-p folders)
            (cl-some (lambda (file)
-                      (submission-copies--in-file-p message-id file size))
+                      (and (time-less-p since
+                                        (file-attribute-modification-time
+                                         (cdr file)))
+                           (submission-copies--in-file-p
+                            message-id (car file) size since)))
                     (mapcan (lambda (folder)
-                              (directory-files
+                              (directory-files-and-attributes
                                folder t directory-files-no-dot-files-regexp))
                             folders)))
           ((file-regular-p file)
            (with-temp-buffer
              (set-buffer-multibyte nil)
-             (let ((length (file-attribute-size (file-attributes file))))
+             (let ((length (file-attribute-size (file-attributes file)))
+                   (case-fold-search t))
                (insert-file-contents-literally
-                file nil (max 0 (- length size 100000)) length))
-             (search-forward message-id nil t))))))
+                file nil (max 0 (- length size 100000)) length)
+               (re-search-forward (concat "^Message-ID:[ \t\r\n]*"
+                                          (regexp-quote message-id))
+                                  nil t)))))))
 
 ;;;; What could not be filed
 
@@ -537,7 +691,7 @@ Return how many messages have all their copies now."
                        (directory-files directory t "\\`[0-9].*\\.draft\\'")))
       (let* ((copy (plist-get (submission-copies-unpack file) :copy))
              (failures (and copy (submission-copies--each
-                                  (file-name-base file) file copy))))
+                                  (file-name-base file) file copy t))))
         (cond (failures (submission-copies--keep file failures))
               (copy (delete-file file)
                     (setq count (1+ count))))))

@@ -28,6 +28,10 @@
 (require 'submission-entries)
 
 (declare-function mime-to-mml "mml" (&optional handles))
+(declare-function mu4e "ext:mu4e" (&optional background))
+(declare-function mu4e-get-drafts-folder "ext:mu4e-folders" (&optional msg))
+(declare-function mu4e-root-maildir "ext:mu4e-helpers" ())
+(declare-function mu4e-running-p "ext:mu4e-server" ())
 (declare-function org-read-date "org" (&optional with-time to-time from-string
                                                  prompt default-time
                                                  default-input inactive))
@@ -36,7 +40,7 @@
 
 (defvar-local submission-draft--noted nil
   "The draft of this buffer as it was when the user sent it, or nil.
-It is a plist with :text, :point, :mode and :separator.")
+It is a plist with :text, :point, :mode, :directory and :separator.")
 (put 'submission-draft--noted 'permanent-local t)
 
 (defvar-local submission-draft--replaces nil
@@ -59,6 +63,7 @@ It is a plist with :text, :point, :mode and :separator.")
     (list :text (buffer-substring-no-properties (point-min) (point-max))
           :point (point)
           :mode (symbol-name major-mode)
+          :directory default-directory
           :separator mail-header-separator)))
 
 (defun submission-draft-buffer (message-id)
@@ -86,7 +91,10 @@ That is a plist for `submission-job-submit', with :draft, :due and
                (save-restriction
                  (message-narrow-to-headers)
                  (message-fetch-field "message-id"))))
-         (origin (or (submission-draft-buffer id) submission-copies-origin))
+         ;; What smtpmail has queued may have a buffer still.
+         (origin (and submission-copies-sending
+                      (or (submission-draft-buffer id)
+                          submission-copies-origin)))
          (copy (submission-copies-taken origin))
          (draft (and origin
                      (with-current-buffer origin
@@ -132,6 +140,7 @@ This is where nobody noted it before."
   (submission-copies-pack
    (and draft `((mode . ,(plist-get draft :mode))
                 (separator . ,(plist-get draft :separator))
+                (directory . ,(plist-get draft :directory))
                 (point . ,(plist-get draft :point))))
    (plist-get draft :text) copy))
 
@@ -173,18 +182,54 @@ Return the buffer."
       (submission-draft--warn id)
       buffer)))
 
+(defconst submission-draft--features
+  '((mu4e-compose-mode . mu4e) (notmuch-message-mode . notmuch))
+  "The features that have the modes of mail readers.")
+
 (defun submission-draft--insert (draft)
   "Fill this buffer with DRAFT, in the mode that it came from."
   (insert (plist-get draft :text))
-  (let ((mode (intern-soft (or (plist-get draft :mode) ""))))
-    (condition-case nil
-        (if (and mode (commandp mode) (get mode 'derived-mode-parent))
-            (funcall mode)
-          (message-mode))
-      (error (message-mode))))
+  (condition-case nil
+      (submission-draft--enter (intern-soft (or (plist-get draft :mode) "")))
+    (error (message-mode)))
+  (let ((directory (plist-get draft :directory)))
+    (when (and directory
+               (or (file-remote-p directory) (file-directory-p directory)))
+      (setq default-directory directory)))
   (unless (equal mail-header-separator (plist-get draft :separator))
     (setq-local mail-header-separator (plist-get draft :separator)))
+  (when (derived-mode-p 'message-mode)
+    ;; Gnus does this where it makes the buffer.
+    (add-hook 'message-sent-hook #'submission-copies-do-gcc nil t))
   (goto-char (min (point-max) (or (plist-get draft :point) 1))))
+
+(defun submission-draft--enter (mode)
+  "Enter MODE, that of a mail reader, or `message-mode' if it isn't here."
+  (let ((feature (cdr (assq mode submission-draft--features))))
+    (when feature (require feature)))
+  (if (and mode (commandp mode) (get mode 'derived-mode-parent))
+      (funcall mode)
+    (message-mode))
+  (when (derived-mode-p 'mu4e-compose-mode)
+    (submission-draft--visit-for-mu4e)))
+
+(defun submission-draft--visit-for-mu4e ()
+  "Have this buffer visit a new file, as mu4e needs it for a draft.
+Signal an error if mu4e doesn't say where its folders are."
+  (unless (mu4e-running-p) (mu4e t))
+  (let ((name (buffer-name))
+        (change-major-mode-with-file-name nil)
+        (inhibit-message t))
+    (with-timeout (5 (error "No word from mu4e"))
+      (while (not (ignore-errors (mu4e-root-maildir)))
+        (accept-process-output nil 0.1)))
+    (set-visited-file-name
+     (expand-file-name
+      (format "%s.%s:2,DS" (format-time-string "%s") (abs (random)))
+      (expand-file-name
+       "cur" (concat (mu4e-root-maildir) (mu4e-get-drafts-folder))))
+     t)
+    (rename-buffer name t)))
 
 (defun submission-draft--insert-message (id)
   "Fill this buffer with a draft made from the message with ID itself."

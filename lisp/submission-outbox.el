@@ -21,7 +21,7 @@
 
 (declare-function submission-act "submission-act" (id action &rest alist))
 (declare-function submission-act-delete "submission-act" (entry))
-(declare-function submission-account-read "submission-account" ())
+(declare-function submission-act-read-settings "submission-act" ())
 (declare-function submission-draft-edit "submission-draft" (id))
 (declare-function submission-menu "submission-menu" nil t)
 (declare-function submission-story "submission-story" (id))
@@ -282,16 +282,17 @@ This is for one whose fate was uncertain.  It leaves the outbox."
 
 (defun submission-outbox-account ()
   "Send the message at point, or those that are marked, with another account.
-You are asked for the server, its port, the user name and the security;
-the defaults are what mail is sent with now."
+That is one of `submission-accounts', or you are asked for the server,
+its port, the user name and the security; the defaults are what mail is
+sent with now.  The envelope of a message stays as it is."
   (interactive nil submission-outbox-mode)
-  (require 'submission-account)
+  (require 'submission-act)
   (let ((entries (submission-outbox--chosen)))
     (dolist (entry entries)
       (submission-outbox--check
        entry '(queued deferred held refused uncertain)
        "Only what is not being sent can get another account"))
-    (let ((settings (submission-account-read))
+    (let ((settings (submission-act-read-settings))
           (now (and (cl-some #'submission-outbox--tried-p entries)
                     (y-or-n-p "Send it now? "))))
       (submission-outbox--each

@@ -152,7 +152,11 @@ HELD is non-nil if a person has to mend something."
                 (run-at-time submission-ssh-timeout nil
                              #'submission-tunnel--late tunnel)))
       (error (submission-tunnel--fail
-              tunnel (error-message-string err) t)))))
+              tunnel
+              ;; Not every Emacs says which program it couldn't run.
+              (format "%s: %s" submission-ssh-program
+                      (error-message-string err))
+              t)))))
 
 (defun submission-tunnel--heard (tunnel chunk)
   "Note CHUNK, which the ssh of TUNNEL has said."

@@ -293,7 +293,7 @@ message is prepared by `smtpmail-send-it' with smtpmail's variables,
 and is in the outbox when this returns."
   (require 'smtpmail)
   (cl-letf (((symbol-function 'smtpmail-via-smtp) #'submission--via-smtp))
-    (submission-copies-sending #'smtpmail-send-it)))
+    (submission-copies-around-smtpmail #'smtpmail-send-it)))
 
 ;;;###autoload
 (define-minor-mode submission-mode
@@ -312,9 +312,10 @@ on."
 (defun submission--turn-on ()
   "Put ourselves in smtpmail's place."
   (advice-add 'smtpmail-via-smtp :override #'submission--via-smtp)
-  (advice-add 'smtpmail-send-it :around #'submission-copies-sending)
+  (advice-add 'smtpmail-send-it :around #'submission-copies-around-smtpmail)
   ;; By the time of `message-send-hook' the header has been sorted.
   (advice-add 'message-send :before #'submission-draft-note)
+  (advice-add 'message-send :around #'submission-copies-around-send)
   (require 'submission-start)
   (submission-start-soon)
   (dolist (variable '(send-mail-function message-send-mail-function))
@@ -326,8 +327,9 @@ on."
 (defun submission--turn-off ()
   "Undo what `submission--turn-on' did, unless it was changed since."
   (advice-remove 'smtpmail-via-smtp #'submission--via-smtp)
-  (advice-remove 'smtpmail-send-it #'submission-copies-sending)
+  (advice-remove 'smtpmail-send-it #'submission-copies-around-smtpmail)
   (advice-remove 'message-send #'submission-draft-note)
+  (advice-remove 'message-send #'submission-copies-around-send)
   (when (featurep 'submission-signs)
     (submission-signs-stop))
   (pcase-dolist (`(,variable . ,value) submission--replaced)
@@ -411,7 +413,8 @@ is gone; not what is held or uncertain.  Return the ids."
 (autoload 'submission-undo "submission-draft" nil t)
 (autoload 'submission-send-later "submission-draft" nil t)
 (autoload 'submission-draft-note "submission-draft")
-(autoload 'submission-copies-sending "submission-copies")
+(autoload 'submission-copies-around-send "submission-copies")
+(autoload 'submission-copies-around-smtpmail "submission-copies")
 (autoload 'submission-check "submission-check" nil t)
 (autoload 'submission-copies-again "submission-copies" nil t)
 (autoload 'submission-diagnose "submission-diagnose" nil t)

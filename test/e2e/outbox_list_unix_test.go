@@ -149,7 +149,7 @@ func TestList(t *testing.T) {
 	x.see("only of a message whose fate is uncertain")
 	x.keys("?")
 	x.see("the whole story")
-	x.keys("C-g")
+	x.keys("g")
 	x.gone("the whole story")
 
 	// Edit, and send it to the right address.

@@ -192,21 +192,32 @@ func TestCopies(t *testing.T) {
 			t.Run("refused, and edited", func(t *testing.T) {
 				t.Parallel()
 				h, setup := homeOf(t, r)
-				server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "RCPT", Reply: smtpd.Lines{"550 5.1.1 no such user"}})})
+				server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "RCPT", Match: "bob@", Reply: smtpd.Lines{"550 5.1.1 no such user"}})})
 				account := h.account(server, false, server.Port(""))
-				o := h.emacs(account + setup + r.send + `
-					(story-wait)
-					(submission-wait)
-					(require 'submission-outbox)
-					(let ((id (plist-get (car (submission-messages)) :id)))
-					  (submission-entries-scan)
-					  (submission-draft-edit id)
-					  (unless ` + r.draft + ` (error "The draft is in %s:\n%s" major-mode (buffer-string))))`)
+				o := h.emacs(account + setup + r.send + "\n(story-wait)")
 				if o.err != nil || len(o.receipts) != 1 || o.receipts[0].Status != "refused" {
 					t.Fatalf("%v, receipts %+v; Emacs said:\n%s", o.err, o.receipts, o.output)
 				}
 				if n := h.copies(r); n != 0 {
 					t.Errorf("%d copies", n)
+				}
+				// Another Emacs, in which the reader need not run.
+				o = h.emacs(account + setup + `
+					(require 'submission-draft)
+					(let ((id (plist-get (car (submission-messages)) :id)))
+					  (submission-entries-scan)
+					  (submission-draft-edit id)
+					  (unless ` + r.draft + ` (error "The draft is in %s:\n%s" major-mode (buffer-string))))
+					(goto-char (point-min))
+					(while (search-forward "bob@" nil t) (replace-match "carol@"))
+					(call-interactively (key-binding (kbd "C-c C-c")))
+					(story-wait)`)
+				m := server.Messages()
+				if o.err != nil || len(m) != 1 || len(h.outbox()) != 0 || h.copies(r) != 1 {
+					t.Fatalf("%v, %d messages, %d copies, the outbox holds %v; Emacs said:\n%s", o.err, len(m), h.copies(r), h.outbox(), o.output)
+				}
+				if to := strings.Join(addresses(m[0]), " "); to != "carol@example.org" {
+					t.Errorf("it went to %s", to)
 				}
 			})
 			t.Run("killed, and sent by the next Emacs", func(t *testing.T) {
@@ -232,6 +243,7 @@ func TestCopies(t *testing.T) {
 			// Killed at each point from the server's answer on.
 			for _, at := range []struct{ name, lisp string }{
 				{"killed when it was accepted", `(advice-add 'submission-copies-file :before #'die)`},
+				{"killed before it was filed", `(advice-add 'submission-copies--one :before #'die)`},
 				{"killed when it was filed", `(advice-add 'submission-copies--one :after #'die)`},
 				{"killed before it was settled", `(advice-add 'submission-job--settle :before #'die)`},
 			} {

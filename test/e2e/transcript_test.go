@@ -36,6 +36,7 @@ func TestTranscript(t *testing.T) {
 				for _, file := range []string{"authinfo", "authinfo-wrong"} {
 					lisp += fmt.Sprintf(`
 						(setq auth-sources (list (home %q)) submission-auth-mechanisms '(%q) submission-sequence '((ipv4 . %d)))
+						(require 'auth-source)
 						(auth-source-forget-all-cached)
 						(story-send "bob@example.org")`, file, m, server.Port(m))
 				}

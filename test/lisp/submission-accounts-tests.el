@@ -101,20 +101,42 @@
   "After a crash it is seen whether the copy is in a folder."
   (let* ((directory (file-name-as-directory (make-temp-file "submission" t)))
          (copy (list :bytes "From: a\nMessage-ID: <one@example.org>\n\nx\n"
-                     :directory directory)))
+                     :way "" :directory directory))
+         (before (time-subtract nil 60)))
     (unwind-protect
-        (progn
-          (should-not (submission-copies--there-p '(fcc . "box") copy))
+        (cl-flet ((there (folder &optional way since)
+                    (submission-copies--there
+                     (cons 'fcc folder)
+                     (append (list :way (or way "")) copy) (or since before))))
+          (should-not (there "box"))
+          ;; An answer to it is not it.
+          (write-region "From x\nReferences: <one@example.org>\n\nx\n" nil
+                        (concat directory "box") nil 0)
+          (should-not (there "box"))
+          (should (eq (there "box" "my-function") 'unknown))
           (write-region (concat "From x\n" (plist-get copy :bytes)) nil
                         (concat directory "box") nil 0)
-          (should (submission-copies--there-p '(fcc . "box") copy))
+          (should (eq (there "box") t))
+          (should (eq (there "box" "my-function") t))
+          (should (eq (there "| cat") 'unknown))
           (dolist (name '("cur" "new" "tmp"))
             (make-directory (concat directory "dir/" name) t))
-          (should-not (submission-copies--there-p '(fcc . "dir") copy))
+          (should-not (there "dir"))
           (write-region (plist-get copy :bytes) nil
                         (concat directory "dir/cur/1") nil 0)
-          (should (submission-copies--there-p '(fcc . "dir") copy)))
+          (should (eq (there "dir") t))
+          ;; What is older was not filed just now.
+          (should-not (there "dir" nil (time-add nil 60))))
       (delete-directory directory t))))
+
+(ert-deftest submission-copies-text ()
+  "A group that wants no attachments gets the second text."
+  (let ((copy (list :bytes "with\303\244without" :coding ""
+                    :lean '(:groups ("nnml:b") :coding "" :start 6))))
+    (should (equal (submission-copies--text '(gcc . "nnml:b") copy) "without"))
+    (dolist (target '((gcc . "nnml:a") (fcc . "nnml:b")))
+      (should (equal (submission-copies--text target copy)
+                     (string-to-multibyte "with\303\244"))))))
 
 (ert-deftest submission-check ()
   "What would happen is said in words, and the password is not."

@@ -17,7 +17,7 @@ MODULE  := lisp/submission-module$(SUFFIX)
 SOURCES := go.mod go.sum $(shell find module fallback family -name '*.go' ! -name '*_test.go')
 LISP    := $(filter-out lisp/submission-autoloads.el,$(wildcard lisp/*.el))
 
-.PHONY: all check-tools demo test lint test-go test-lisp e2e bench soak doc clean help
+.PHONY: all check-tools demo test lint test-go test-lisp e2e bench soak fuzz doc clean help
 .DELETE_ON_ERROR:
 
 all: $(MODULE)  ## build the module
@@ -59,6 +59,9 @@ bench: all ## figures, beside smtpmail in the same run
 
 soak: all ## kill Emacs some hundred times while it sends, and count; some minutes
 	@EMACS=$(EMACS) $(GO) run ./test/soak
+
+fuzz: ## each fuzz test for 20 s (FUZZTIME=1m for longer)
+	@GO=$(GO) sh test/fuzz.sh
 
 doc: doc/submission.info doc/submission.html ## the manual, for Info and as HTML
 

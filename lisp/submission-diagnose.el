@@ -21,6 +21,7 @@
 (require 'subr-x)
 (require 'submission)
 (require 'submission-channel)
+(require 'submission-diagnose-words)
 (require 'submission-job)
 (require 'submission-settings)
 (require 'tabulated-list)
@@ -239,113 +240,6 @@ What is not there is nil.
 (setf (alist-get "diagnosis" submission-channel-handlers nil nil #'equal)
       #'submission-diagnose--event)
 
-;;;; What the table says
-
-(defun submission-diagnose--outcome (row place)
-  "Return in a word or two how the step of ROW at PLACE ended."
-  (let* ((step (nth place (plist-get row :steps)))
-         (state (plist-get step :state))
-         (case (plist-get step :case)))
-    (cond ((null step)
-           (if (equal (plist-get row :state) "done") "" (plist-get row :state)))
-          ((equal state "skipped") "")
-          ((not (equal state "done")) state)
-          (case (format "%d %s" case (plist-get step :outcome)))
-          (t (plist-get step :outcome)))))
-
-(defun submission-diagnose--seen (row)
-  "Return the step of ROW whose server is shown, or nil if none answered.
-Port 587 comes before 465 and 25, and IPv4 before IPv6."
-  (let ((steps (plist-get row :steps))
-        (places '(1 0 4 3 2))
-        (seen nil))
-    (while (and places (not seen))
-      (let ((step (nth (pop places) steps)))
-        (when (plist-get step :greeting)
-          (setq seen step))))
-    seen))
-
-(defun submission-diagnose--starttls (step)
-  "Return whether STEP found STARTTLS, and how good the certificate is."
-  (let ((certificate (plist-get step :certificate))
-        (tls (plist-get step :tls)))
-    (concat (cond ((null step) "")
-                  ((eql (plist-get step :port) 465) "implicit TLS")
-                  ((plist-get step :starttls) "yes")
-                  (t "no"))
-            (cond ((equal tls "verified") ", certificate good")
-                  ((equal tls "unverified")
-                   (concat ", certificate bad: " certificate))
-                  ((plist-get step :starttls)
-                   (concat ", but: " (plist-get step :problem)))))))
-
-(defun submission-diagnose--refusal (row)
-  "Return whether port 587 of ROW refuses mail without AUTH."
-  (let ((answers (mapcar (lambda (place)
-                           (let ((step (nth place (plist-get row :steps))))
-                             (cons (/ (or (plist-get step :mail) 0) 100)
-                                   (plist-get step :mail-reply))))
-                         '(1 0))))
-    (cond ((assq 2 answers) "no, or this network is authorised")
-          ((assq 5 answers) "yes")
-          ((assq 4 answers) (concat "not known: " (cdr (assq 4 answers))))
-          (t ""))))
-
-(defun submission-diagnose--server (row)
-  "Return the server of ROW as its line has it."
-  (pcase (plist-get row :way)
-    ("ssl" (concat (plist-get row :host) ":465"))
-    ("ssh" (format "%s ssh:%s" (plist-get row :host) (plist-get row :gate)))
-    (_ (plist-get row :host))))
-
-(defun submission-diagnose--aside (row)
-  "Return why ROW does not count in the summary, or \"\" if it does."
-  (let ((repeat (plist-get row :repeat)))
-    (cond ((plist-get row :local) "local")
-          ((not (zerop repeat)) (format "repeats line %d" repeat))
-          (t ""))))
-
-(defun submission-diagnose--names (names)
-  "Return NAMES, a list of strings, as one."
-  (mapconcat #'identity names " "))
-
-(defconst submission-diagnose--columns
-  '(("Server" . 28) ("Kind" . 10) ("Set aside" . 10)
-    ("587 IPv6" . 11) ("587 IPv4" . 11) ("25 IPv6" . 11) ("25 IPv4" . 11)
-    ("465" . 11) ("Refuses mail without AUTH" . 12) ("STARTTLS" . 21)
-    ("AUTH before TLS" . 15) ("AUTH under TLS" . 20) ("SIZE" . 10)
-    ("EHLO name" . 24) ("Seconds" . 8) ("Greeting" . 0))
-  "The names of the columns and how wide they are in the buffer.")
-
-(defun submission-diagnose--cells (row)
-  "Return what is in the columns for ROW, a vector of strings."
-  (or (gethash row submission-diagnose--cells)
-      (let ((seen (submission-diagnose--seen row)))
-        (puthash
-         row
-         (vector (submission-diagnose--server row)
-                 (plist-get row :kind)
-                 (submission-diagnose--aside row)
-                 (submission-diagnose--outcome row 0)
-                 (submission-diagnose--outcome row 1)
-                 (submission-diagnose--outcome row 2)
-                 (submission-diagnose--outcome row 3)
-                 (submission-diagnose--outcome row 4)
-                 (submission-diagnose--refusal row)
-                 (submission-diagnose--starttls seen)
-                 (submission-diagnose--names (plist-get seen :auth-clear))
-                 (submission-diagnose--names (plist-get seen :auth-secure))
-                 (or (plist-get seen :size) "")
-                 (or (plist-get seen :name) "")
-                 (format "%.2f" (plist-get row :seconds))
-                 (or (plist-get seen :greeting) ""))
-         submission-diagnose--cells))))
-
-(defun submission-diagnose--words (row)
-  "Return a sentence on ROW and submission."
-  (format "%s offers submission as RFC 6409 asks: %s."
-          (plist-get row :host) (plist-get row :words)))
-
 ;;;; The buffer
 
 (defvar submission-diagnose-mode-map
@@ -375,7 +269,7 @@ else 465 or 25.
   (setq tabulated-list-format
         (vconcat (mapcar (lambda (column)
                            (list (car column) (cdr column) t))
-                         submission-diagnose--columns))
+                         submission-diagnose-words-columns))
         tabulated-list-padding 1
         tabulated-list-entries #'submission-diagnose--entries
         revert-buffer-function (lambda (&rest _) (submission-diagnose-again)))
@@ -394,7 +288,7 @@ else 465 or 25.
 (defun submission-diagnose--entries ()
   "Return the table, for `tabulated-list-entries'."
   (mapcar (lambda (row)
-            (list (plist-get row :line) (submission-diagnose--cells row)))
+            (list (plist-get row :line) (submission-diagnose--cells-of row)))
           (submission-diagnose--all-rows)))
 
 (defun submission-diagnose--show-soon ()
@@ -442,7 +336,7 @@ the time for it was up before all was done."
          (rows (submission-diagnose--all-rows))
          (print (lambda (row)
                   (tabulated-list-print-entry
-                   (plist-get row :line) (submission-diagnose--cells row))
+                   (plist-get row :line) (submission-diagnose--cells-of row))
                   (< (float-time) end)))
          (more t))
     (goto-char (point-min))
@@ -452,7 +346,7 @@ the time for it was up before all was done."
         (let ((row (alist-get (tabulated-list-get-id)
                               submission-diagnose--rows)))
           (if (or (not more)
-                  (eq (submission-diagnose--cells row)
+                  (eq (submission-diagnose--cells-of row)
                       (tabulated-list-get-entry)))
               (forward-line)
             (delete-region (point) (line-beginning-position 2))
@@ -487,17 +381,14 @@ the time for it was up before all was done."
       (insert "\n" (submission-diagnose--summary-text) "\n")
       (dolist (row (submission-diagnose--all-rows))
         (when (zerop (plist-get row :repeat))
-          (insert (submission-diagnose--words row) "\n")))
+          (insert (submission-diagnose-words-sentence row) "\n")))
       (set-buffer-modified-p nil))))
 
-(defun submission-diagnose--headline ()
-  "Return a line on what is counted, and what is not."
-  (let* ((summary submission-diagnose--summary)
-         (lines (plist-get summary :lines))
-         (local (plist-get summary :local)))
-    (format "%d reports, less %d local: %d, less %d repeats: %d servers"
-            lines local (- lines local)
-            (plist-get summary :repeats) (plist-get summary :servers))))
+(defun submission-diagnose--cells-of (row)
+  "Return what is in the columns for ROW, a vector of strings."
+  (or (gethash row submission-diagnose--cells)
+      (puthash row (submission-diagnose-words-cells row)
+               submission-diagnose--cells)))
 
 (defun submission-diagnose--progress ()
   "Return a line on how far the diagnosis is, or nil when it has ended."
@@ -524,7 +415,8 @@ the time for it was up before all was done."
                 submission-diagnose--complaints "")
      (and submission-diagnose--summary
           (concat
-           (submission-diagnose--headline) "\n\n"
+           (submission-diagnose-words-headline
+            submission-diagnose--summary) "\n\n"
            (funcall table (plist-get submission-diagnose--summary :kinds)) "\n"
            (funcall table
                     (plist-get submission-diagnose--summary :cases)))))))
@@ -538,127 +430,16 @@ the time for it was up before all was done."
     (unless row
       (user-error "There is no server on this line"))
     (with-help-window "*submission-diagnose-server*"
-      (princ (format "%s\n\n%s\n" (submission-diagnose--server row)
-                     (submission-diagnose--words row)))
+      (princ (format "%s\n\n%s\n" (submission-diagnose-words-server row)
+                     (submission-diagnose-words-sentence row)))
       (unless (string-empty-p (plist-get row :detail))
         (princ (concat (plist-get row :detail) "\n")))
       (dolist (step (plist-get row :steps))
-        (princ (submission-diagnose--step-text step))))))
+        (princ (submission-diagnose-words-step step))))))
 
-(defun submission-diagnose--step-text (step)
-  "Return all that is known of STEP."
-  (concat
-   (format "\nPort %d, %s: %s" (plist-get step :port)
-           (pcase (plist-get step :family)
-             ("ipv4" "IPv4") ("ipv6" "IPv6") (_ "IPv6 or IPv4"))
-           (if (equal (plist-get step :state) "done")
-               (plist-get step :outcome)
-             (plist-get step :state)))
-   (and (plist-get step :case)
-        (format " (case %d)" (plist-get step :case)))
-   (and (equal (plist-get step :state) "done")
-        (format " after %.2f seconds" (plist-get step :seconds)))
-   "\n"
-   (mapconcat
-    (pcase-lambda (`(,name . ,value))
-      (if (member value '(nil "")) "" (format "  %-18s %s\n" name value)))
-    (list
-     (cons "address" (plist-get step :address))
-     (cons "seen" (plist-get step :detail))
-     (cons "greeting" (plist-get step :greeting))
-     (cons "EHLO name" (plist-get step :name))
-     (and (plist-get step :greeting)
-          (cons "STARTTLS" (submission-diagnose--starttls step)))
-     (cons "AUTH before TLS" (string-join (plist-get step :auth-clear) " "))
-     (cons "AUTH under TLS" (string-join (plist-get step :auth-secure) " "))
-     (cons "SIZE" (plist-get step :size))
-     (cons "MAIL without AUTH" (plist-get step :mail-reply))
-     (cons "problem" (plist-get step :problem)))
-    "")))
-
-;;;; Saving
-
-(defun submission-diagnose-save (file)
-  "Save this diagnosis in FILE: as Org if it ends in .org, else as CSV."
-  (interactive "FSave as (.csv or .org): " submission-diagnose-mode)
-  (when (and (called-interactively-p 'any) (file-exists-p file)
-             (not (y-or-n-p (format "Overwrite %s? " file))))
-    (user-error "Not saved"))
-  (if (string-suffix-p ".org" file t)
-      (submission-diagnose-save-org file)
-    (submission-diagnose-save-csv file)))
-
-(defun submission-diagnose-save-csv (file &optional buffer)
-  "Save the table in BUFFER (default: the current one) in FILE, as CSV."
-  (submission-diagnose--save
-   file buffer
-   (lambda (rows)
-     (mapconcat (lambda (cells)
-                  (concat (mapconcat #'submission-diagnose--csv cells ",")
-                          "\n"))
-                rows ""))))
-
-(defun submission-diagnose--csv (text)
-  "Return TEXT as a field of CSV (RFC 4180).
-What a server says must not become a formula, so there is an apostrophe
-before what a spreadsheet would take for one."
-  (when (string-match-p "\\`[-=+@]" text)
-    (setq text (concat "'" text)))
-  (if (string-match-p "[\",\r\n]" text)
-      (concat "\"" (string-replace "\"" "\"\"" text) "\"")
-    text))
-
-(defun submission-diagnose-save-org (file &optional buffer)
-  "Save the diagnosis in BUFFER (default: the current one) in FILE, as Org.
-That is the table, and the two of the summary."
-  (submission-diagnose--save
-   file buffer
-   (lambda (rows)
-     (let ((summary submission-diagnose--summary))
-       (concat
-        (submission-diagnose--org rows)
-        "\n" (submission-diagnose--headline) "\n\n"
-        (submission-diagnose--org
-         (cons '("Kind" "Servers")
-               (submission-diagnose--counts (plist-get summary :kinds))))
-        "\n"
-        (submission-diagnose--org
-         (cons '("Case" "Servers")
-               (submission-diagnose--counts (plist-get summary :cases)))))))))
-
-(defun submission-diagnose--counts (counts)
-  "Return COUNTS as rows of a table."
-  (mapcar (lambda (count)
-            (list (plist-get count :name)
-                  (number-to-string (plist-get count :count))))
-          counts))
-
-(defun submission-diagnose--org (rows)
-  "Return ROWS, the first of which is the header, as a table of Org."
-  (let ((lines (mapcar (lambda (cells)
-                         (format "| %s |\n"
-                                 (mapconcat (lambda (cell)
-                                              (string-replace
-                                               "|" "\\vert{}" cell))
-                                            cells " | ")))
-                       rows)))
-    (concat (car lines) "|-\n" (string-join (cdr lines)))))
-
-(defun submission-diagnose--save (file buffer format)
-  "Write the table in BUFFER into FILE, in FORMAT.
-That is called with a list of rows, which are lists of strings; the
-first has the names of the columns."
-  (with-current-buffer (or buffer (current-buffer))
-    (let ((text (funcall
-                 format
-                 (cons (append (mapcar #'car submission-diagnose--columns)
-                               '("Offers submission as RFC 6409 asks"))
-                       (mapcar (lambda (row)
-                                 (append (submission-diagnose--cells row)
-                                         (list (plist-get row :words))))
-                               (submission-diagnose--all-rows)))))
-          (coding-system-for-write 'utf-8-unix))
-      (write-region text nil file nil 'quiet))))
+(autoload 'submission-diagnose-save "submission-diagnose-save" nil t)
+(autoload 'submission-diagnose-save-csv "submission-diagnose-save")
+(autoload 'submission-diagnose-save-org "submission-diagnose-save")
 
 (provide 'submission-diagnose)
 

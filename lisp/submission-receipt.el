@@ -84,7 +84,7 @@ The module may be writing there just now, so a second look is taken."
       (submission-receipt--read-state file)))
 
 (defun submission-receipt--read-state (file)
-  "Return what FILE holds at this moment, if it is a state, or nil."
+  "Return the state in FILE as it is at this moment, or nil."
   (ignore-errors
     (with-temp-buffer
       (let ((file-name-handler-alist nil)

@@ -37,11 +37,13 @@
 (declare-function gnus-read-init-file "gnus-start" (&optional inhibit-next))
 (declare-function gnus-group-prefixed-name "gnus" (group method &optional full))
 (declare-function gnus-check-server "gnus-int" (&optional method silent))
+(declare-function gnus-group-real-prefix "gnus" (group))
 (declare-function gnus-inews-do-gcc "gnus-msg" (&optional gcc))
 (declare-function gnus-inews-group-method "gnus-msg" (group))
 (declare-function gnus-request-accept-article "gnus-int" (group &optional gnus-command-method last no-encode))
 (declare-function gnus-request-group "gnus-int" (group &optional dont-check gnus-command-method info))
 (declare-function gnus-request-head "gnus-int" (article group))
+(declare-function nnheader-init-server-buffer "nnheader" ())
 (declare-function mu4e--server-add "ext:mu4e-server" (path))
 (declare-function mu4e-running-p "ext:mu4e-server" ())
 (declare-function notmuch-maildir-message-do-fcc "ext:notmuch-maildir-fcc" ())
@@ -49,6 +51,9 @@
 (defvar notmuch-command)
 (defvar gnus-active-hashtb)
 (defvar gnus-newsrc-hashtb)
+(defvar gnus-secondary-select-methods)
+(defvar gnus-select-method)
+(defvar nntp-server-buffer)
 (defvar gnus-gcc-externalize-attachments)
 (defvar mml-externalize-attachments)
 (defvar message-fcc-handler-function)
@@ -541,19 +546,35 @@ ID is that of the message, WAY what was noted in `submission-copies--way'."
   (require 'gnus-start)
   (unless (or (gnus-alive-p) submission-copies--gnus-read)
     (gnus-read-init-file)
-    (setq submission-copies--gnus-read t)))
+    (setq submission-copies--gnus-read t))
+  ;; The servers put there what they say.
+  (unless (buffer-live-p nntp-server-buffer)
+    (nnheader-init-server-buffer)))
 
 (defun submission-copies--with-gnus (function &rest args)
   "Call FUNCTION with ARGS where Gnus knows the user's groups.
 It need not run; then it has no tables, and empty ones will do."
   (submission-copies--load-gnus)
-  (if (gnus-alive-p)
-      (apply function args)
-    (let ((gnus-active-hashtb (or gnus-active-hashtb
-                                  (make-hash-table :test #'equal)))
-          (gnus-newsrc-hashtb (or gnus-newsrc-hashtb
-                                  (make-hash-table :test #'equal))))
+  (let ((gnus-active-hashtb (or gnus-active-hashtb
+                                (make-hash-table :test #'equal)))
+        (gnus-newsrc-hashtb (or gnus-newsrc-hashtb
+                                (make-hash-table :test #'equal)))
+        (method (symbol-function 'gnus-inews-group-method)))
+    (cl-letf (((symbol-function 'gnus-inews-group-method)
+               (lambda (group)
+                 (or (and (not (gnus-alive-p))
+                          (submission-copies--group-method group))
+                     (funcall method group)))))
       (apply function args))))
+
+(defun submission-copies--group-method (group)
+  "Return the select method that the prefix of GROUP names, or nil.
+Gnus knows only those of the servers that it has opened."
+  (let ((prefix (gnus-group-real-prefix group)))
+    (cl-find-if (lambda (method)
+                  (and (not (equal prefix ""))
+                       (equal prefix (gnus-group-prefixed-name "" method))))
+                (cons gnus-select-method gnus-secondary-select-methods))))
 
 ;;;; After a crash
 

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,8 @@ type reader struct {
 	name string
 	// debian is whether it comes from Debian's packages.
 	debian bool
+	// imap is whether it has an IMAP server of its own.
+	imap bool
 	// setup prepares the home; it is told to each Emacs.
 	setup string
 	// send sends; copies says where the copies are: files, or directories of files.
@@ -53,6 +56,20 @@ var readers = []reader{
 			(message-goto-body) (insert "Once upon a time.\n") (unless (message-fetch-field "Gcc") (error "No Gcc: %s" (buffer-string)))
 			(call-interactively #'message-send-and-exit)`,
 		copies: "Mail/archive/sent",
+		draft:  `(and (eq major-mode 'message-mode) (message-field-value "Gcc"))`,
+	},
+	{
+		// Gnus does not run, and its settings are in its init file; the server is
+		// Dovecot, which Gnus starts.
+		name: "nnimap, without Gnus", imap: true,
+		setup: `(write-region (concat "(setq gnus-select-method '(nnnil \"\") gnus-read-active-file nil gnus-verbose 3
+			gnus-secondary-select-methods '((nnimap \"here\" (nnimap-stream shell) (nnimap-shell-program \"sh ~/imapd\"))))")
+			nil "~/.gnus.el" nil 0)
+			;; -Q said that no init file is to be read.
+			(setq init-file-user "")`,
+		send: `(story-compose "bob@example.org" "Späte Grüße" "Once upon a time.\n" '(("Gcc" . "\"nnimap+here:Sent items\"")))
+			(call-interactively #'message-send-and-exit)`,
+		copies: "imap/.Sent items/[cn]*/*",
 		draft:  `(and (eq major-mode 'message-mode) (message-field-value "Gcc"))`,
 	},
 	{
@@ -102,11 +119,45 @@ var unpackReaders = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(out)), err
 })
 
+// unpackIMAP is the same for Dovecot.
+var unpackIMAP = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("sh", "../unpack.sh", "imap", "", "dovecot-imapd", "dovecot-core").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// imap writes a script that is an IMAP server on its standard input and output,
+// for somebody who has logged in. The mail is in the maildir imap, whose owner
+// is nobody where the test is root: Dovecot wants it so.
+func (h *home) imap() {
+	h.t.Helper()
+	root, err := unpackIMAP()
+	if err != nil {
+		h.t.Fatalf("Debian's dovecot-imapd can't be had: %v", err)
+	}
+	libraries, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
+	if err != nil || len(libraries) != 1 {
+		h.t.Fatalf("no libraries in %s: %v", root, err)
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 {
+		uid, gid = 65534, 65534
+	}
+	if err := errors.Join(os.Chmod(h.dir, 0o711), os.Mkdir(h.path("imap"), 0o777), os.Chmod(h.path("imap"), 0o777)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.write("imapd", fmt.Sprintf("DOVECONF_ENV=1 MAIL_LOCATION=maildir:%[1]s/imap MAIL_UID=%[2]d MAIL_GID=%[3]d FIRST_VALID_UID=0 \\\n"+
+		"BASE_DIR=%[1]s/run STATS_WRITER_SOCKET_PATH= LOG_PATH=/dev/stderr USER=ann HOME=%[1]s \\\n"+
+		"LD_LIBRARY_PATH=%[4]s/usr/lib/dovecot:%[5]s exec %[4]s/usr/lib/dovecot/imap 2>/dev/null\n", h.dir, uid, gid, root, libraries[0]))
+}
+
 // homeOf returns a home for a mail reader, and what each Emacs there is told
 // first.
 func homeOf(t *testing.T, r reader) (*home, string) {
 	t.Helper()
 	h := newHome(t)
+	if r.imap {
+		h.imap()
+	}
 	if !r.debian {
 		return h, r.setup
 	}

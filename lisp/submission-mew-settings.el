@@ -16,6 +16,7 @@
 (require 'submission-settings)
 
 (declare-function mew-*-to-string "ext:mew-net" (any) t)
+(declare-function mew-gnutls-p "ext:mew-gnutls" (type) t)
 (declare-function mew-serv-to-port "ext:mew-net" (serv) t)
 (declare-function mew-smtp-auth-list "ext:mew-config" (case) t)
 (declare-function mew-smtp-helo-domain "ext:mew-config" (case) t)
@@ -24,10 +25,12 @@
 (declare-function mew-smtp-ssh-server "ext:mew-config" (case) t)
 (declare-function mew-smtp-ssl "ext:mew-config" (case) t)
 (declare-function mew-smtp-ssl-port "ext:mew-config" (case) t)
+(declare-function mew-smtp-user "ext:mew-config" (case) t)
 (declare-function mew-ssl-cert-directory "ext:mew-config" (case) t)
 (declare-function mew-ssl-client-keycert-list "ext:mew-config" (case) t)
 (declare-function mew-ssl-proxy-server "ext:mew-config" (case) t)
 (declare-function mew-ssl-trustfiles "ext:mew-config" (case) t)
+(declare-function mew-ssl-verify-level "ext:mew-config" (case) t)
 (declare-function mew-use-smtp-auth "ext:mew-config" (case) t)
 
 (defvar mew-smtp-submission-family)
@@ -38,9 +41,10 @@
   "Whether Mew's TLS is done by us.
 t (the default) does it: `mew-smtp-ssl' and `mew-smtp-ssl-port' mean what
 they mean in Mew, on the same ports, and stunnel is not needed.  The
-server's certificate must be good, or one that you have accepted,
-whatever `mew-ssl-verify-level' says.
-nil leaves connections with TLS to Mew's own code."
+server's certificate must be good, or one that you have accepted, even
+where `mew-ssl-verify-level' asks for less.  Where that is 3 for stunnel,
+the connection is left to stunnel.
+nil leaves all connections with TLS to Mew's own code."
   :type 'boolean
   :group 'submission
   :package-version '(submission . "0.1.0"))
@@ -57,11 +61,17 @@ nil leaves connections with TLS to Mew's own code."
           ((null (mew-smtp-ssl case)) nil)
           ((not submission-mew-tls) "`submission-mew-tls' is nil")
           ((and (fboundp 'mew-ssl-proxy-server) (mew-ssl-proxy-server case))
-           "a TLS proxy is set"))))
+           "a TLS proxy is set")
+          ((and (eql (mew-ssl-verify-level case) 3)
+                (not (and (fboundp 'mew-gnutls-p)
+                          (mew-gnutls-p (mew-smtp-ssl case)))))
+           ;; We would take what a known issuer vouches for.
+           "`mew-ssl-verify-level' is 3"))))
 
 (defun submission-mew-settings--port (port)
   "Return the number of PORT, which is as Mew has it."
-  (let ((number (mew-serv-to-port (mew-*-to-string port))))
+  (let ((number (and (or (stringp port) (integerp port))
+                     (mew-serv-to-port (mew-*-to-string port)))))
     (unless (and (integerp number) (<= 1 number 65535))
       (signal 'submission-settings-error
               (list (format-message "`%s' is not a port; set `mew-smtp-port' \
@@ -83,7 +93,8 @@ In Mew 6.8 that is `mew-use-submission' with the port \"smtp\".  Mew 6.11
 has no such variable, and the port \"submission\" by default: that asks
 for it, unless the user has set the variable to nil."
   (let ((port (mew-*-to-string (mew-smtp-port case)))
-        (old (boundp 'mew-smtp-submission-timeout)))
+        ;; The variables of old may be set in an init file of today.
+        (old (fboundp 'mew-smtp-submission-timeout)))
     (and (or (not (boundp 'mew-use-submission)) mew-use-submission)
          (or (and (equal port "smtp") (boundp 'mew-use-submission))
              (and (not old) (member port '("submission" "587")))))))
@@ -124,10 +135,12 @@ stunnel want it.  Those of the system need not be listed."
                                   "\\`[0-9a-fA-F]\\{8\\}\\.[0-9]+\\'")))))
 
 (defun submission-mew-settings--client-certificate (case)
-  "Return the files (KEY CERTIFICATE) of CASE for a server, or nil."
+  "Return what `submission-tls-client-certificate' is for CASE."
   (let ((pair (and (fboundp 'mew-ssl-client-keycert-list)
                    (car (mew-ssl-client-keycert-list case)))))
-    (and (consp pair) (list (car pair) (cadr pair)))))
+    (if (consp pair)
+        (list (car pair) (cadr pair))
+      submission-tls-client-certificate)))
 
 (defun submission-mew-settings (case)
   "Return the settings of CASE, for `json-serialize'."
@@ -155,6 +168,9 @@ stunnel want it.  Those of the system need not be listed."
     `((auth-mechanisms . ,(vconcat (mapcar #'upcase (mew-smtp-auth-list case))))
       (ask-when-offered . ,(if auth t :false))
       (keep-connection . ,submission-mew-settings--linger)
+      ;; The module has one connection for what has the same settings, and
+      ;; Mew says who we are only when it is asked for the password.
+      (mew-account . ,(format "%s %s" case (mew-smtp-user case)))
       (refresh-date . :false)
       ,@(cl-remove-if (lambda (pair)
                         (memq (car pair) '(auth-mechanisms refresh-date)))

@@ -24,7 +24,7 @@
 ;; `submission-mew-directory' has a copy only for as long as it is being
 ;; sent.  Nothing there is sent again, by nobody, at no time.  Beside each
 ;; copy is a note that names N.wrk and the Emacs that claimed it.  When
-;; that Emacs is gone, submission-mew-queue.el puts N.wrk back.
+;; that Emacs is gone, submission-mew-recover.el puts N.wrk back.
 
 ;;; Code:
 
@@ -34,6 +34,7 @@
 (require 'submission-file)
 (require 'submission-job)
 (require 'submission-mew-queue)
+(require 'submission-mew-recover)
 (require 'submission-mew-settings)
 (require 'submission-report)
 
@@ -58,7 +59,6 @@
 (declare-function mew-smtp-input-passwd "ext:mew-smtp" (prompt pnm) t)
 (declare-function mew-smtp-log "ext:mew-smtp" (pnm &optional err) t)
 (declare-function mew-smtp-passtag "ext:mew-smtp" (pnm) t)
-(declare-function mew-smtp-queue "ext:mew-smtp" (case err &optional pnm) t)
 (declare-function mew-smtp-sentinel "ext:mew-smtp" (process event) t)
 (declare-function mew-smtp-server "ext:mew-config" (case) t)
 (declare-function mew-smtp-set-auth-list "ext:mew-smtp" (pnm value) t)
@@ -109,11 +109,11 @@ it goes back to the queue, where a flush leaves it alone until
         (advice-add 'mew-smtp-command-mail-from :around
                     #'submission-mew--mail-from)
         (advice-add 'mew-smtp-command-quit :around #'submission-mew--quit)
-        (add-hook 'mew-status-update-hook #'submission-mew-queue-recover)
+        (add-hook 'mew-status-update-hook #'submission-mew-recover)
         (when (bound-and-true-p mew-init-p)
-          (submission-mew-queue-recover)))
+          (submission-mew-recover)))
     (advice-remove 'mew-smtp-send-message #'submission-mew--send-message)
-    (remove-hook 'mew-status-update-hook #'submission-mew-queue-recover)
+    (remove-hook 'mew-status-update-hook #'submission-mew-recover)
     ;; A session that is there needs the others to come to its end.
     (unless (cl-some #'submission-mew--of (process-list))
       (advice-remove 'mew-smtp-command-mail-from #'submission-mew--mail-from)
@@ -129,7 +129,7 @@ it goes back to the queue, where a flush leaves it alone until
   process    ; Mew's lock
   directory  ; our outbox
   settings   ; for the module
-  messages   ; the rest of the queue, while a Bcc is made
+  messages   ; the rest of the queue, while Mew is done with one
   note       ; the file that says what is being claimed, or nil
   id         ; of the message that is being sent, or nil
   work       ; its file, N.wrk
@@ -176,14 +176,13 @@ REST where Mew is to do it itself."
          (session (make-submission-mew-session
                    :case case :pnm pnm :folder folder
                    :directory directory :settings settings)))
-    (submission-mew-queue-recover)
-    (submission-mew--lock session nil)
-    (submission-mew--fill-info session messages)
-    (message "Sending in background...")
-    (submission-mew--prepare session)
-    ;; Where a message can't be claimed, Mew takes the current buffer.
-    (with-temp-buffer
-      (mew-smtp-command-next (submission-mew-session-process session) pnm))))
+    (submission-mew-recover)
+    ;; C-g would leave the lock.
+    (let ((inhibit-quit t))
+      (submission-mew--lock session nil)
+      (submission-mew--fill-info session messages)
+      (message "Sending in background...")
+      (submission-mew--next session))))
 
 (defun submission-mew--lock (session buffer)
   "Make the process of SESSION, with BUFFER, that Mew takes for its own."
@@ -219,22 +218,39 @@ REST where Mew is to do it itself."
         (mew-smtp-set-secure pnm secure)
       (mew-smtp-set-ssl-process pnm secure))))
 
-(defun submission-mew--prepare (session)
-  "Make SESSION ready for Mew to claim the next message."
-  (let* ((pnm (submission-mew-session-pnm session))
+(defun submission-mew--next (session)
+  "Have Mew claim the next message of SESSION, or end it if there is none."
+  (let* ((process (submission-mew-session-process session))
+         (pnm (submission-mew-session-pnm session))
          (folder (submission-mew-session-folder session))
-         (messages (submission-mew-queue-there
-                    folder (mew-smtp-get-messages pnm))))
-    (mew-smtp-set-messages pnm messages)
-    (when messages
-      (submission-mew--note session (submission-mew-queue-work
-                                     folder (car messages))))))
+         (again t)
+         (messages nil))
+    (while again
+      (setq again nil
+            messages (submission-mew-queue-there
+                      folder (mew-smtp-get-messages pnm)))
+      (mew-smtp-set-messages pnm messages)
+      (condition-case err
+          (progn
+            (when messages
+              (submission-mew--note session (submission-mew-queue-work
+                                             folder (car messages))))
+            ;; Where a message can't be claimed, Mew takes the current buffer.
+            (with-temp-buffer
+              (mew-smtp-command-next process pnm)))
+        (error
+         (if (submission-mew-queue-taken-p folder (car messages) err)
+             (setq again t)
+           (submission-mew-queue-unclaim folder (car messages))
+           (mew-smtp-set-error pnm (submission-mew--as-format
+                                    (error-message-string err)))
+           (submission-mew--end session)))))))
 
 (defun submission-mew--note (session work)
   "Note, for the next Emacs, that SESSION is about the file WORK."
   (submission-mew--drop-note session)
   (setf (submission-mew-session-note session)
-        (submission-mew-queue-note (submission-mew-session-directory session)
+        (submission-mew-recover-note (submission-mew-session-directory session)
                                    (submission-mew-session-folder session)
                                    work)))
 
@@ -249,10 +265,16 @@ REST where Mew is to do it itself."
 (defun submission-mew--quit (original process pnm)
   "End the session of PROCESS, with Mew's info PNM.
 This stands around ORIGINAL, `mew-smtp-command-quit'."
-  (if (not (submission-mew--of process))
-      (funcall original process pnm)
-    (mew-smtp-set-done pnm t)
-    (submission-mew--end (submission-mew--of process))))
+  (let ((session (submission-mew--of process)))
+    (cond ((null session)
+           (funcall original process pnm))
+          ((submission-mew-session-messages session)
+           (mew-smtp-set-messages pnm (submission-mew-session-messages session))
+           (setf (submission-mew-session-messages session) nil)
+           (submission-mew--next session))
+          (t
+           (mew-smtp-set-done pnm t)
+           (submission-mew--end session)))))
 
 (defun submission-mew--end (session)
   "Give Mew back its lock on what SESSION was for."
@@ -282,6 +304,10 @@ in it, but not in Mew's log."
                                        (string-replace "%%" "%" error))))))
       (mew-smtp-sentinel process event))))
 
+(defun submission-mew--as-format (text)
+  "Return TEXT as a format, which Mew takes the text of an error for."
+  (string-replace "%" "%%" text))
+
 (defun submission-mew--killed (session buffer)
   "Take SESSION, whose process with BUFFER was killed, to its end."
   (submission-mew--lock session buffer)
@@ -304,14 +330,12 @@ who the sender is."
           ((not (submission-mew--claimed-p session))
            ;; Another Emacs was quicker.
            (set-process-buffer process nil)
-           (submission-mew--prepare session)
-           (with-temp-buffer
-             (mew-smtp-command-next process pnm)))
+           (submission-mew--next session))
           (t
            (condition-case err
                (submission-mew--transmit
                 session (submission-mew--sender original process pnm))
-             (submission-error
+             (error
               (submission-channel-later
                #'submission-mew--finished session
                '(:status held) (error-message-string err))))))))
@@ -345,10 +369,6 @@ who the sender is."
           (submission-mew-session-id session) nil
           (submission-mew-session-wrapped session)
           (submission-mew-queue-claim pnm buffer-file-name))
-    (when (submission-mew-session-messages session)
-      ;; Making a copy for Bcc, Mew 6.11 forgets them.
-      (mew-smtp-set-messages pnm (submission-mew-session-messages session))
-      (setf (submission-mew-session-messages session) nil))
     (unless (submission-mew-session-note session)
       (submission-mew--note session buffer-file-name))
     (mew-smtp-set-sender pnm nil)
@@ -391,8 +411,8 @@ An empty SENDER is the null reverse-path."
                               (plist-get receipt :port))))
     (if (eq (plist-get receipt :status) 'accepted)
         (submission-mew--accepted session receipt)
-      (submission-mew--failed session receipt notice)
-      (when (and id (not (eq (plist-get receipt :status) 'cancelled)))
+      (when (and (submission-mew--failed session receipt notice)
+                 id (not (eq (plist-get receipt :status) 'cancelled)))
         (submission-job-take-back
          id (submission-mew-session-directory session))))))
 
@@ -413,8 +433,7 @@ Whatever goes wrong now, it doesn't go back to the queue."
         (pnm (submission-mew-session-pnm session))
         (file (symbol-function 'mew-net-fcc-message))
         (buffer (submission-mew--buffer session)))
-    (when (plist-get receipt :refused)
-      (submission-mew--warn "%s" (submission-report-text receipt nil t)))
+    (submission-mew--tell-refused session receipt)
     (when (submission-mew-session-wrapped session)
       ;; Mew has none for a copy, and would keep it as that of the original.
       (submission-mew-queue-forget (submission-mew-session-work session)))
@@ -428,7 +447,12 @@ Whatever goes wrong now, it doesn't go back to the queue."
                          "Sent, but the copy could not be filed: %s"
                          (error-message-string err))
                         nil)))))
-          (submission-mew--prepare-for-done session)
+          ;; What comes next is ours to say, and making a copy for Bcc Mew
+          ;; 6.11 forgets the rest.
+          (when (mew-smtp-get-messages pnm)
+            (setf (submission-mew-session-messages session)
+                  (mew-smtp-get-messages pnm))
+            (mew-smtp-set-messages pnm nil))
           (with-current-buffer buffer
             (mew-smtp-command-done process pnm)))
       (error
@@ -438,13 +462,17 @@ Whatever goes wrong now, it doesn't go back to the queue."
        (mew-smtp-set-done pnm t)
        (submission-mew--end session)))))
 
-(defun submission-mew--prepare-for-done (session)
-  "Make SESSION ready for what Mew does next: a copy for Bcc, or the next."
-  (let ((pnm (submission-mew-session-pnm session)))
-    (if (mew-smtp-get-bcc pnm)
-        (setf (submission-mew-session-messages session)
-              (mew-smtp-get-messages pnm))
-      (submission-mew--prepare session))))
+(defun submission-mew--tell-refused (session receipt)
+  "Tell and log whom RECEIPT, of the message of SESSION, was refused for.
+In Mew's log the line of the message itself then has the others."
+  (let ((pnm (submission-mew-session-pnm session))
+        (refused (plist-get receipt :refused)))
+    (when refused
+      (submission-mew--warn "%s" (submission-report-text receipt nil t))
+      (pcase-dolist (`(,address . ,reply) refused)
+        (mew-smtp-set-orig-recipients pnm (list address))
+        (mew-smtp-log pnm (submission-report-line reply)))
+      (mew-smtp-set-orig-recipients pnm (plist-get receipt :accepted)))))
 
 (defun submission-mew--let-go (session)
   "Remove the buffer of SESSION."
@@ -456,25 +484,25 @@ Whatever goes wrong now, it doesn't go back to the queue."
 
 (defun submission-mew--failed (session receipt notice)
   "Have Mew put the message of SESSION back, for RECEIPT and NOTICE.
-Then go on, if the trouble is that of this message alone."
-  (let* ((process (submission-mew-session-process session))
-         (pnm (submission-mew-session-pnm session))
-         (text (submission-mew--text session receipt notice)))
+Then go on, if the trouble is that of this message alone.  Return
+non-nil if the message is back."
+  (let* ((pnm (submission-mew-session-pnm session))
+         (text (submission-mew--text session receipt notice))
+         (trouble (submission-mew--requeue session receipt text)))
     (when (and (eq (plist-get receipt :reason) 'auth)
                (submission-mew-session-asked session))
       (mew-passwd-set-passwd (mew-smtp-passtag pnm) nil))
-    (submission-mew--requeue session receipt text)
     (submission-mew--let-go session)
-    (cond ((submission-mew--its-own-p receipt)
+    (cond ((and (null trouble) (submission-mew--its-own-p receipt))
            (mew-smtp-log pnm text)
            (submission-mew--warn "%s  This mail has been queued to %s" text
                                  (submission-mew-session-folder session))
-           (submission-mew--prepare session)
-           (with-temp-buffer
-             (mew-smtp-command-next process pnm)))
+           (submission-mew--next session))
           (t
-           (mew-smtp-set-error pnm (string-replace "%" "%%" text))
-           (submission-mew--end session)))))
+           (mew-smtp-set-error pnm (submission-mew--as-format
+                                    (concat text trouble)))
+           (submission-mew--end session)))
+    (null trouble)))
 
 (defun submission-mew--its-own-p (receipt)
   "Return non-nil if the trouble in RECEIPT is that of one message alone."
@@ -487,18 +515,22 @@ Then go on, if the trouble is that of this message alone."
 
 (defun submission-mew--requeue (session receipt text)
   "Put the message of SESSION back into Mew's queue, because of TEXT.
-RECEIPT says whom it is still for, and whether it may have arrived."
-  (let* ((pnm (submission-mew-session-pnm session))
-         (left (submission-mew-queue-left
-                (mew-smtp-get-orig-recipients pnm) receipt))
-         (name nil))
-    (mew-smtp-set-orig-recipients pnm left)
-    (with-current-buffer (submission-mew--buffer session)
-      (setq name (mew-smtp-queue (submission-mew-session-case session)
-                                 text pnm)))
-    (when (eq (plist-get receipt :status) 'uncertain)
-      (submission-mew-queue-mark (submission-mew-session-folder session)
-                                 name text))))
+RECEIPT says whom it is still for, and whether it may have arrived.
+Return nil, or what is in the way: then the next Emacs puts it back."
+  (let ((pnm (submission-mew-session-pnm session)))
+    (condition-case err
+        (with-current-buffer (submission-mew--buffer session)
+          (mew-smtp-set-orig-recipients
+           pnm (submission-mew-queue-left (mew-smtp-get-orig-recipients pnm)
+                                          receipt))
+          (submission-mew-queue-requeue
+           (submission-mew-session-case session) pnm
+           (submission-mew-session-work session) text
+           (and (eq (plist-get receipt :status) 'uncertain) text))
+          nil)
+      (error
+       (format "  It could not be put back (%s) before Emacs starts again."
+               (error-message-string err))))))
 
 (defun submission-mew--text (session receipt notice)
   "Return RECEIPT and NOTICE of SESSION as text for Mew, with a full stop."

@@ -34,17 +34,27 @@
 ;; The work is done by a dynamic module, which
 ;; `submission-module-compile' builds in the background.
 ;;
-;; This file has the options, the commands and the public functions;
-;; submission-security.el has the options of TLS, AUTH and tunnels.
-;; The others are loaded when the first message is sent:
-;; submission-job.el (the life of a message), submission-settings.el
-;; (what a message is sent with), submission-receipt.el (receipts and
-;; the outbox on disk), submission-auth.el (passwords),
-;; submission-certificate.el (certificates that a person accepts),
-;; submission-tunnel.el (SSH), submission-transcript.el (the dialogue),
-;; submission-channel.el (events from the module),
-;; submission-loader.el (finding, loading and building the module) and
-;; submission-report.el (what the user sees).
+;; This file has the options, the commands and the public functions.
+;; The others are loaded when they are needed.  In each name,
+;; "submission-" goes before:
+;;
+;; a message on its way    job (its life), settings (what it is sent
+;;   with), accounts (by its sender), file (how it goes to the module),
+;;   receipt (what came of it), report (what the user sees)
+;; the connection          security (options), auth (passwords),
+;;   certificate, tunnel (SSH), transcript (the dialogue), fallback
+;;   (what is remembered of servers)
+;; the module              loader (finding and building it), channel
+;;   (its events)
+;; the outbox              options, outbox (the list), table (its
+;;   lines), entries (what is on disk), act (what a person does), menu,
+;;   story (all about one message), signs (mode line), start (starting
+;;   and leaving Emacs)
+;; what the writer keeps   draft (editing again, undo, sending later),
+;;   copies (Fcc and Gcc)
+;; questions               check (what will happen), diagnose, with
+;;   diagnose-words and diagnose-save (what a server is)
+;; Mew                     mew, mew-settings, mew-queue, mew-recover
 
 ;;; Code:
 

@@ -122,16 +122,19 @@ These are values of fields; the value is as in `submission-copies-take'."
                            (message-tokenize-header value " ,\n\t"))
                          gcc))
          (lean (cl-remove-if-not #'submission-copies--lean-p groups))
-         (second (and lean (submission-copies--encoded
-                            (submission-copies--externalized buffer)))))
+         (lean-fcc (and fcc message-fcc-externalize-attachments))
+         (second (and (or lean lean-fcc)
+                      (submission-copies--encoded
+                       (submission-copies--externalized buffer)))))
     (list :head `((way . ,(submission-copies--way))
                   (separator . ,mail-header-separator)
                   (directory . ,default-directory)
                   (coding . ,(car text))
                   (fcc . ,(vconcat fcc))
                   (gcc . ,(vconcat groups))
-                  ,@(and lean
-                         `((lean . ((groups . ,(vconcat lean))
+                  ,@(and second
+                         `((lean . ((fcc . ,(if lean-fcc t :false))
+                                    (groups . ,(vconcat lean))
                                     (coding . ,(car second))
                                     (start . ,(length (cdr text))))))))
           :bytes (concat (cdr text) (cdr second))
@@ -414,9 +417,9 @@ known whether it is there.  Return the failures, (FOLDER . WHY)."
   (let* ((bytes (plist-get copy :bytes))
          (lean (plist-get copy :lean))
          (start (plist-get lean :start))
-         (mine (and (eq (car target) 'gcc)
-                    (member (cdr target)
-                            (append (plist-get lean :groups) nil))))
+         (mine (if (eq (car target) 'gcc)
+                   (member (cdr target) (plist-get lean :groups))
+                 (plist-get lean :fcc)))
          (text (decode-coding-string
                 (if mine (substring bytes start) (substring bytes 0 start))
                 (intern (if (string-empty-p
@@ -428,7 +431,9 @@ known whether it is there.  Return the failures, (FOLDER . WHY)."
 (defun submission-copies--one (id target copy)
   "File COPY, of the message with ID, in TARGET.  Signal an error if not."
   (let ((enable-local-variables nil)
-        (inhibit-message t))
+        (inhibit-message t)
+        ;; This text is the right one already.
+        (message-fcc-externalize-attachments nil))
     (with-temp-buffer
       (setq default-directory (or (plist-get copy :directory)
                                   default-directory))
@@ -519,7 +524,6 @@ ID is that of the message, WAY what was noted in `submission-copies--way'."
   "File this buffer in GROUP, one of Gnus."
   (submission-copies--load-gnus)
   (let ((stored nil)
-        ;; This text is the right one already.
         (gnus-gcc-externalize-attachments nil))
     (unwind-protect
         (progn

@@ -131,13 +131,7 @@ func TestMarks(t *testing.T) {
 	for _, m := range marks {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			var r reader
-			for _, known := range readers {
-				if known.name == m.reader {
-					r = known
-				}
-			}
-			h, setup := homeOf(t, r)
+			h, setup := homeOf(t, readerOf(m.reader))
 			for name, text := range m.files {
 				h.mail(name, text)
 			}

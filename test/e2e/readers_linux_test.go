@@ -112,6 +112,16 @@ var readers = []reader{
 	},
 }
 
+// readerOf returns the reader with a name, or one that needs nothing.
+func readerOf(name string) reader {
+	for _, r := range readers {
+		if r.name == name {
+			return r
+		}
+	}
+	return reader{}
+}
+
 // unpackReaders returns where Debian's mail readers are unpacked. The first time
 // they are downloaded.
 var unpackReaders = sync.OnceValues(func() (string, error) {
@@ -203,6 +213,18 @@ func (h *home) copies(r reader) int {
 	return count
 }
 
+// edit brings back the draft of the one message in the outbox, sees that DRAFT
+// is true there, and sends it to carol instead of bob.
+const edit = `(require 'submission-draft) 
+	(let ((id (plist-get (car (submission-messages)) :id)))
+	  (submission-entries-scan)
+	  (submission-draft-edit id)
+	  (unless DRAFT (error "The draft is in %s:\n%s" major-mode (buffer-string))))
+	(goto-char (point-min))
+	(while (search-forward "bob@" nil t) (replace-match "carol@"))
+	(call-interactively (key-binding (kbd "C-c C-c")))
+	(story-wait)`
+
 // TestCopies sees for each mail reader that the copy of a message is filed once
 // the server has accepted it, once, and not at all when it was refused.
 func TestCopies(t *testing.T) {
@@ -253,16 +275,7 @@ func TestCopies(t *testing.T) {
 					t.Errorf("%d copies", n)
 				}
 				// Another Emacs, in which the reader need not run.
-				o = h.emacs(account + setup + `
-					(require 'submission-draft)
-					(let ((id (plist-get (car (submission-messages)) :id)))
-					  (submission-entries-scan)
-					  (submission-draft-edit id)
-					  (unless ` + r.draft + ` (error "The draft is in %s:\n%s" major-mode (buffer-string))))
-					(goto-char (point-min))
-					(while (search-forward "bob@" nil t) (replace-match "carol@"))
-					(call-interactively (key-binding (kbd "C-c C-c")))
-					(story-wait)`)
+				o = h.emacs(account + setup + strings.ReplaceAll(edit, "DRAFT", r.draft))
 				m := server.Messages()
 				if o.err != nil || len(m) != 1 || len(h.outbox()) != 0 || h.copies(r) != 1 {
 					t.Fatalf("%v, %d messages, %d copies, the outbox holds %v; Emacs said:\n%s", o.err, len(m), h.copies(r), h.outbox(), o.output)
@@ -374,14 +387,74 @@ func TestAccounts(t *testing.T) {
 // can't be filed, and one of several recipients who is refused.
 func TestCopiesElsewhere(t *testing.T) {
 	t.Parallel()
-	t.Run("queued", func(t *testing.T) {
+	for _, r := range readers {
+		if r.imap {
+			// Where Gnus doesn't run, message-mode files nothing in its groups.
+			continue
+		}
+		t.Run("queued, "+r.name, func(t *testing.T) {
+			t.Parallel()
+			h, setup := homeOf(t, r)
+			server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "RCPT", Match: "bob@", Reply: smtpd.Lines{"550 5.1.1 no such user"}})})
+			account := h.account(server, false, server.Port("")) + "(setq submission-file-copies 'queued)"
+			// Rmail would ask whether the file is to be made.
+			o := h.emacs(account + setup + `(write-region "" nil "~/sent")` + r.send + "\n(story-wait)")
+			if n := h.copies(r); o.err != nil || n != 1 {
+				t.Fatalf("%v, %d copies; Emacs said:\n%s", o.err, n, o.output)
+			}
+			o = h.emacs(account + setup + strings.ReplaceAll(edit, "DRAFT", r.draft))
+			if n := h.copies(r); o.err != nil || n != 2 || len(server.Messages()) != 1 {
+				t.Errorf("%v, %d copies after the draft was sent; Emacs said:\n%s", o.err, n, o.output)
+			}
+		})
+	}
+	t.Run("mu4e's other folders, and message-mode after it", func(t *testing.T) {
+		t.Parallel()
+		r := readerOf("mu4e")
+		h, setup := homeOf(t, r)
+		server := start(t, smtpd.Script{})
+		o := h.emacs(h.account(server, false, server.Port("")) + setup + `(defvar before message-fcc-handler-function)` + r.send + `
+			(story-wait)
+			(unless (eq before message-fcc-handler-function) (error "mu4e's function is left: %S" message-fcc-handler-function))
+			(defun again (behaviour)
+			  (set-buffer "*scratch*")
+			  (setq mu4e-sent-messages-behavior behaviour)
+			  (compose-mail "bob@example.org" "Späte Grüße") (message-goto-body) (insert "Once upon a time.\n"))
+			(again 'delete) (message-send-and-exit) (story-wait)
+			;; A first try that fails is not to add to the copies.
+			(again 'trash)
+			(let ((smtpmail-smtp-server "not a host"))
+			  (condition-case nil (progn (message-send-and-exit) (error "It was sent")) (submission-error nil)))
+			(message-send-and-exit) (story-wait)
+			(unless (eq before message-fcc-handler-function) (error "mu4e's function is left: %S" message-fcc-handler-function))
+			(set-buffer "*scratch*")` + readers[0].send + "\n(story-wait)")
+		if o.err != nil || len(server.Messages()) != 4 {
+			t.Fatalf("%v, %d messages; Emacs said:\n%s", o.err, len(server.Messages()), o.output)
+		}
+		for _, glob := range []string{r.copies, "Maildir/trash/cur/*", readers[0].copies} {
+			if n := h.copies(reader{copies: glob}); n != 1 {
+				t.Errorf("%d copies in %s", n, glob)
+			}
+		}
+	})
+	t.Run("a program, killed", func(t *testing.T) {
 		t.Parallel()
 		h := newHome(t)
-		server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "MAIL", Reply: smtpd.Lines{"550 5.7.1 no"}})})
-		o := h.emacs(h.account(server, false, server.Port("")) + `
-			(setq submission-file-copies 'queued)
-			(write-region "" nil "~/sent")` + readers[0].send + "\n(story-wait)")
-		if n := h.copies(readers[0]); o.err != nil || n != 1 {
+		server := start(t, smtpd.Script{})
+		account := h.account(server, false, server.Port(""))
+		o := h.emacs(account + `(require 'submission-copies)
+			(advice-add 'submission-copies--one :after (lambda (&rest _) (signal-process (emacs-pid) 9)))
+			(story-send "bob@example.org" nil nil '(("Fcc" . "| cat >>~/sent")))`)
+		if n := h.copies(readers[0]); o.err == nil || n != 1 {
+			t.Fatalf("%v, %d copies; Emacs said:\n%s", o.err, n, o.output)
+		}
+		// It may or may not have been filed; a person is told, and decides.
+		o = h.emacs(account + "(story-wait)")
+		if n := h.copies(readers[0]); o.err != nil || n != 1 || !strings.Contains(o.output, "it may be there") {
+			t.Fatalf("%v, %d copies; Emacs said:\n%s", o.err, n, o.output)
+		}
+		o = h.emacs(account + `(unless (= (submission-copies-again) 1) (error "Not filed"))`)
+		if n := h.copies(readers[0]); o.err != nil || n != 2 || len(h.outbox()) != 0 {
 			t.Errorf("%v, %d copies; Emacs said:\n%s", o.err, n, o.output)
 		}
 	})

@@ -158,6 +158,49 @@ var ways = []struct{ name, lisp string }{
 		(setq smtpmail-queue-mail nil)
 		(smtpmail-send-queued-mail)
 		(story-wait)`},
+	{"what stock smtpmail has queued", `(submission-mode -1)
+		(setq smtpmail-queue-mail t smtpmail-queue-dir (expand-file-name "queue/" (getenv "HOME"))
+		      message-send-mail-function #'smtpmail-send-it)
+		(story-compose "bob@example.org" "way" "x\n")
+		(call-interactively #'message-send-and-exit)
+		(setq smtpmail-queue-mail nil)
+		(submission-mode 1)
+		(smtpmail-send-queued-mail)
+		(when (directory-files smtpmail-queue-dir nil "^[0-9]") (error "The queue is not empty"))
+		(story-wait)`},
+	{"message-smtpmail-send-it", `(setq message-send-mail-function #'message-smtpmail-send-it)
+		(story-send "bob@example.org" "way")`},
+	{"a function in the buffer", `(setq message-send-mail-function (lambda () (error "Not this one")))
+		(add-hook 'message-mode-hook (lambda () (setq-local message-send-mail-function #'smtpmail-send-it)))
+		(story-send "bob@example.org" "way")`},
+	{"a function from a hook", `(setq message-send-mail-function (lambda () (error "Not this one")))
+		(add-hook 'message-send-hook (lambda () (setq-local message-send-mail-function #'submission-send-it)))
+		(story-send "bob@example.org" "way")`},
+	{"a function that chooses the server", `(setq port smtpmail-smtp-service smtpmail-smtp-server "192.0.2.1" smtpmail-smtp-service 25)
+		(setq message-send-mail-function
+		      (lambda () (let ((smtpmail-smtp-server "127.0.0.1") (smtpmail-smtp-service port)) (smtpmail-send-it))))
+		(story-send "bob@example.org" "way")`},
+	{"a hook that sets the server", `(setq port smtpmail-smtp-service smtpmail-smtp-server "192.0.2.1" smtpmail-smtp-service 25)
+		(add-hook 'message-send-hook (lambda () (setq smtpmail-smtp-server "127.0.0.1" smtpmail-smtp-service port)))
+		(story-send "bob@example.org" "way")`},
+	{"a posting style", gnus + `(setq port smtpmail-smtp-service smtpmail-smtp-server "192.0.2.1" smtpmail-smtp-service 25)
+		(setq gnus-posting-styles (list (list ".*" (list "X-Message-SMTP-Method" (format "smtp 127.0.0.1 %d" port)))))
+		(gnus-no-server)
+		(gnus-group-mail)
+		(message-goto-to) (insert "bob@example.org")
+		(message-goto-subject) (insert "way")
+		(message-goto-body) (insert "x\n")
+		(call-interactively #'message-send-and-exit)
+		(story-wait)`},
+	{"message-server-alist", `(setq port smtpmail-smtp-service smtpmail-smtp-server "192.0.2.1" smtpmail-smtp-service 25)
+		(setq message-server-alist (list (cons "ann@example.org" (format "smtp 127.0.0.1 %d" port))))
+		(story-send "bob@example.org" "way" nil
+			    ;; Emacs 29 adds this.
+			    (and (< emacs-major-version 29) (list (cons "X-Message-SMTP-Method" (cdar message-server-alist)))))`},
+	{"feedmail", `(require 'feedmail)
+		(setq feedmail-enable-queue nil feedmail-confirm-outgoing nil feedmail-buffer-eating-function #'feedmail-buffer-to-smtpmail
+		      send-mail-function #'feedmail-send-it message-send-mail-function #'feedmail-send-it)
+		(story-send "bob@example.org" "way")`},
 	{"smtpmail's queue, with its server", `(setq port smtpmail-smtp-service)
 		(setq smtpmail-queue-mail t smtpmail-store-queue-variables t
 		      smtpmail-queue-dir (expand-file-name "queue/" (getenv "HOME")))

@@ -40,6 +40,7 @@
 (declare-function mew-smtp-get-case "ext:mew-smtp" (pnm) t)
 (declare-function mew-smtp-get-fcc "ext:mew-smtp" (pnm) t)
 (declare-function mew-smtp-get-orig-recipients "ext:mew-smtp" (pnm) t)
+(declare-function mew-smtp-get-msgid "ext:mew-smtp" (pnm) t)
 (declare-function mew-smtp-log "ext:mew-smtp" (pnm &optional err) t)
 (declare-function mew-smtp-set-bcc "ext:mew-smtp" (pnm value) t)
 (declare-function mew-smtp-set-fcc "ext:mew-smtp" (pnm value) t)
@@ -50,9 +51,11 @@
 (declare-function mew-touch-folder "ext:mew-func" (folder) t)
 
 (defvar mew-backup-prefix)
+(defvar mew-conf-path)
 (defvar mew-queue-info-suffix)
 (defvar mew-smtp-info-list)
 (defvar mew-smtp-info-list-save-length)
+(defvar mew-smtp-log-file)
 
 ;;;; Notes
 
@@ -73,7 +76,8 @@ Return the name of the file."
      directory
      (encode-coding-string
       (prin1-to-string
-       (list :folder folder :work work :host (system-name) :emacs (emacs-pid)
+       (list :folder folder :work work :time (float-time)
+             :host (system-name) :emacs (emacs-pid)
              :age (submission-mew-recover--age (emacs-pid))))
       'utf-8-emacs-unix))))
 
@@ -86,41 +90,51 @@ Return the name of the file."
       (let ((note (read (current-buffer))))
         (and (stringp (plist-get note :folder))
              (stringp (plist-get note :work))
+             (numberp (plist-get note :time))
              (integerp (plist-get note :emacs))
              note)))))
 
-(defun submission-mew-recover--alive-p (note)
-  "Return non-nil if the Emacs that wrote NOTE may be there.
-That of another machine that has the same files may."
+(defun submission-mew-recover--gone-p (note)
+  "Return non-nil if the Emacs that wrote NOTE is there no more.
+That of another machine that has the same files may be there."
   (let* ((pid (plist-get note :emacs))
          (then (plist-get note :age))
          (now (submission-mew-recover--age pid)))
-    (cond ((not (equal (plist-get note :host) (system-name))) t)
-          (now (or (null then) (< (abs (- now then)) 2)))
-          ((null (submission-mew-recover--age (emacs-pid)))
-           (eql (signal-process pid 0) 0)))))
+    (cond ((not (equal (plist-get note :host) (system-name))) nil)
+          (now (and then (> (abs (- now then)) 2)))
+          ((submission-mew-recover--age (emacs-pid)) t)
+          (t (not (eql (signal-process pid 0) 0))))))
 
 ;;;; After an Emacs that is gone
 
 (defun submission-mew-recover ()
   "Put back into Mew's queues what an Emacs that is gone was sending."
   (let ((directory (submission-mew-queue-directory)))
-    (when (submission-mew-recover--notes directory)
+    (when (cl-some #'submission-mew-recover--gone-p
+                   (submission-mew-recover--notes directory))
       (submission-mew-recover--alone directory
         (lambda ()
-          (pcase-dolist (`(,note . ,file)
-                         (submission-mew-recover--notes directory))
-            (submission-channel-call #'submission-mew-recover--put-right
-                                     note file)))))))
+          (let ((works nil))
+            ;; Where there are several about a file, the others are of what
+            ;; is done with: a message before its copy for Bcc, or one that
+            ;; was put back and then sent again.
+            (dolist (note (submission-mew-recover--notes directory))
+              (when (submission-mew-recover--gone-p note)
+                (submission-channel-call
+                 #'submission-mew-recover--put-right note
+                 (member (plist-get note :work) works)))
+              (push (plist-get note :work) works))))))))
 
 (defun submission-mew-recover--notes (directory)
-  "Return the notes of Emacsen that are gone in DIRECTORY, as (NOTE . FILE)."
+  "Return the notes in DIRECTORY, newest first, each with its :file."
   (when (file-directory-p directory)
-    (cl-loop for file in (directory-files
-                          directory t "\\`\\.draft-\\|\\`[^.].*\\.draft\\'")
-             for note = (submission-mew-recover--read-note file)
-             when (and note (not (submission-mew-recover--alive-p note)))
-             collect (cons note file))))
+    (sort (cl-loop for file in (directory-files
+                                directory t
+                                "\\`\\.draft-\\|\\`[^.].*\\.draft\\'")
+                   for note = (submission-mew-recover--read-note file)
+                   when note collect (append (list :file file) note))
+          (lambda (one other)
+            (> (plist-get one :time) (plist-get other :time))))))
 
 (defun submission-mew-recover--alone (directory function)
   "Call FUNCTION unless another Emacs is busy with what is in DIRECTORY."
@@ -137,16 +151,18 @@ That of another machine that has the same files may."
           (funcall function)
         (unlock-file file)))))
 
-(defun submission-mew-recover--put-right (note file)
-  "Put right what NOTE, in FILE, is about, and let its copy go."
-  (let* ((id (and (not (string-prefix-p "." (file-name-nondirectory file)))
+(defun submission-mew-recover--put-right (note done)
+  "Put right what NOTE is about, unless it is DONE, and let its copy go."
+  (let* ((file (plist-get note :file))
+         (id (and (not (string-prefix-p "." (file-name-nondirectory file)))
                   (file-name-base file)))
          (state (and id (submission-receipt-read-state
                          (submission-receipt-state-file
                           id (file-name-directory file)))))
          (status (plist-get state :status))
          (work (plist-get note :work)))
-    (cond ((and (equal status "accepted") (file-exists-p work))
+    (cond (done)
+          ((and (equal status "accepted") (file-exists-p work))
            (submission-mew-recover--accepted note state))
           ((equal status "accepted")
            (submission-mew-recover--filed note state))
@@ -154,7 +170,8 @@ That of another machine that has the same files may."
            (submission-mew-recover--unsent note state))
           ((submission-mew-recover--uncertain-p state)
            (submission-mew-recover--mark-late work state)))
-    (mew-touch-folder (plist-get note :folder))
+    (unless done
+      (mew-touch-folder (plist-get note :folder)))
     ;; Now, so that this is done once.
     (delete-file file)
     (cond ((null state))
@@ -273,7 +290,8 @@ before it went to those in Bcc."
                 (mew-prepend-prefix (submission-mew-queue-info base)
                                     mew-backup-prefix))))
     (when (and data (submission-mew-recover--same-p backup state))
-      (when (submission-mew-recover--file data backup)
+      (submission-mew-recover--file data backup)
+      (unless (submission-mew-recover--logged-p data)
         (submission-mew-recover--log data (submission-receipt-of state)))
       (when (mew-smtp-get-bcc data)
         (copy-file backup (concat work "~") t)
@@ -289,8 +307,7 @@ before it went to those in Bcc."
     (submission-mew-recover--put-back note data nil)))
 
 (defun submission-mew-recover--file (data backup)
-  "File BACKUP, the message of DATA, in those of its Fcc folders that lack it.
-Return non-nil if there are any."
+  "File BACKUP, the message of DATA, in those of its Fcc folders that lack it."
   (let* ((case (mew-smtp-get-case data))
          (folders (cl-remove-if
                    (lambda (folder)
@@ -301,8 +318,7 @@ Return non-nil if there are any."
                       backup))
                    (mew-smtp-get-fcc data))))
     (when folders
-      (mew-net-fcc-message case folders backup)
-      t)))
+      (mew-net-fcc-message case folders backup))))
 
 (defun submission-mew-recover--in-p (folder file)
   "Return non-nil if FOLDER has a message that is FILE."
@@ -325,6 +341,17 @@ Return non-nil if there are any."
       (mew-smtp-set-server info (plist-get receipt :host))
       (mew-smtp-set-port info (format "%s" (plist-get receipt :port))))
     (mew-smtp-log info why)))
+
+(defun submission-mew-recover--logged-p (data)
+  "Return non-nil if it is in Mew's log that the message of DATA was sent."
+  (let ((log (expand-file-name mew-smtp-log-file mew-conf-path)))
+    (and (file-readable-p log)
+         (with-temp-buffer
+           (insert-file-contents-literally log)
+           (re-search-forward
+            (format " id=%s .*status=sent$"
+                    (regexp-quote (or (mew-smtp-get-msgid data) "")))
+            nil t)))))
 
 (provide 'submission-mew-recover)
 

@@ -215,7 +215,7 @@ func (h *home) copies(r reader) int {
 
 // edit brings back the draft of the one message in the outbox, sees that DRAFT
 // is true there, and sends it to carol instead of bob.
-const edit = `(require 'submission-draft) 
+const edit = `(require 'submission-draft)
 	(let ((id (plist-get (car (submission-messages)) :id)))
 	  (submission-entries-scan)
 	  (submission-draft-edit id)

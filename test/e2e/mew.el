@@ -5,14 +5,17 @@
 ;;; Commentary:
 
 ;; Loaded after story.el by an Emacs that has Mew on its `load-path'.  Mail
-;; folders are in Mail/ of the home directory.  With STORY_STOCK set, Mew
-;; sends by itself.
+;; folders are in Mail/ of the home directory, or of that which STORY_MAIL
+;; names.  With STORY_STOCK set, Mew sends by itself.
 
 ;;; Code:
 
-(setq submission-mew-directory (expand-file-name "mew/" (getenv "HOME"))
-      mew-rc-file (expand-file-name "no-rc" (getenv "HOME"))
-      mew-mail-path (expand-file-name "Mail" (getenv "HOME"))
+(defvar mew-story-home (or (getenv "STORY_MAIL") (getenv "HOME"))
+  "Where the mail is.")
+
+(setq submission-mew-directory (expand-file-name "mew/" mew-story-home)
+      mew-rc-file (expand-file-name "no-rc" mew-story-home)
+      mew-mail-path (expand-file-name "Mail" mew-story-home)
       mew-name "Ann Writer"
       mew-user "ann"
       mew-mail-domain "example.org"
@@ -86,6 +89,13 @@
   (princ (format "NOTE locked %s %s\n"
                  (and (get-process (mew-smtp-info-name mew-case-default)) t)
                  (and (mew-smtp-get-server (mew-smtp-info-name mew-case-default)) t))))
+
+(defun mew-story-case (case to &optional subject)
+  "Send a message to TO with the settings of CASE, and don't wait.
+SUBJECT has a default."
+  (mew-story-draft to (or subject "A story") "Once upon a time.\n")
+  (mew-tinfo-set-case case)
+  (mew-draft-send-message))
 
 ;;;; Messages that are there
 

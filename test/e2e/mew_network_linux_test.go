@@ -117,18 +117,16 @@ func TestMewNetwork(t *testing.T) {
 			if road.brief {
 				limit = alarm
 			}
-			fmt.Fprintf(&sends, "(mew-story-case %q %d)\n", host, limit)
+			fmt.Fprintf(&sends, "(go %q %d)\n", host, limit)
 		}
 		m := ready()
 		n := m.notesOf(s.at(mewFallbackOn + "(setq mew-config-alist `((\"first\" (\"smtp-server\" \"first.lab.test\"))" + cases.String() + `))
 			(mew-config-setup)
-			(defun mew-story-case (case limit)
+			(defun go (case limit)
 			  (setq mew-smtp-submission-timeout limit submission-greeting-timeout limit)
-			  (mew-story-draft (concat case "@example.org") "A story" "Once upon a time.\n")
-			  (mew-tinfo-set-case case)
-			  (mew-draft-send-message)
+			  (mew-story-case case (concat case "@example.org"))
 			  (accept-process-output nil 0.01))
-			(mew-story-case "first" 60) ; what is loaded with it is not measured
+			(go "first" 60) ; what is loaded with it is not measured
 			(mew-story-wait)
 			(site-measure)
 			` + sends.String() + `

@@ -54,7 +54,7 @@ test-lisp: all ## the Lisp tests, in batch, with the module
 e2e: all ## stories from Emacs to a server and back, in a network laboratory
 	EMACS=$(EMACS) $(GO) test -count=1 -timeout 40m ./test/e2e
 
-bench: all ## figures, beside smtpmail in the same run
+bench: all ## figures, beside other senders in the same run; some minutes
 	@EMACS=$(EMACS) $(GO) run ./test/bench
 
 soak: all ## kill Emacs some hundred times while it sends, and count; some minutes

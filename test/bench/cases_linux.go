@@ -4,14 +4,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"submission/test/batch"
 	"submission/test/netlab"
 	"submission/test/smtpd"
 )
@@ -55,15 +56,13 @@ func cases() (err error) {
 	}
 	defer server.Close()
 
-	home, err := os.MkdirTemp("", "submission-bench-")
+	home, err := batch.NewHome("", server)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(home)
-	cmd := exec.Command(emacsProgram(), "-Q", "--batch", "-L", "lisp",
-		"--eval", fmt.Sprintf("(setq bench-hosts %q bench-alarm %d)", hosts, caseAlarm),
-		"-l", filepath.Join("test", "bench", "cases.el"))
-	cmd.Env = append(os.Environ(), "HOME="+home)
+	defer os.RemoveAll(home.Dir)
+	cmd := home.Emacs(context.Background(), fmt.Sprintf("(setq bench-hosts %q bench-alarm %d)", hosts, caseAlarm),
+		filepath.Join("test", "bench", "cases.el"))
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	if err = lab.Client.Start(cmd); err == nil {

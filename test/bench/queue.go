@@ -3,102 +3,138 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"time"
 
 	"submission/test/smtpd"
 )
 
-const waiting = 1000
+// place is where an outbox is.
+type place struct{ name, dir string }
 
-// queue measures a thousand messages of 10 KB that wait for a server: how long
-// it takes to put them there and to send them, for how long Emacs doesn't
-// listen meanwhile, and how much memory it has then; ours beside smtpmail's
-// queue, on the disk and in memory.
-func queue() error {
-	fmt.Printf("\n%d waiting messages of 10 KB, to a server next door\n\n", waiting)
-	fmt.Printf("%-8s %-11s %10s %9s %10s %11s %11s %9s %12s\n", "", "",
-		"queued/s", "longest", "sent/s", "deaf at all", "longest", "memory", "connections")
-	places := []struct{ name, dir string }{{"disk", os.TempDir()}}
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		places = append(places, struct{ name, dir string }{"memory", "/dev/shm"})
+// places are a directory on a disk, and one in memory where there is one.
+func places() ([]place, error) {
+	if err := os.MkdirAll("test/.run", 0o755); err != nil {
+		return nil, err
 	}
-	for _, place := range places {
-		for _, who := range []string{"smtpmail", "submission"} {
-			if err := queueOf(who, place.name, place.dir); err != nil {
+	list := []place{{"disk", "test/.run"}}
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		list = append(list, place{"memory", "/dev/shm"})
+	}
+	return list, nil
+}
+
+// queue measures many messages of 10 KB that wait for a server: how fast they
+// are put there and sent, and for how long Emacs doesn't listen meanwhile.
+func (b *suite) queue() error {
+	b.section("Waiting messages of 10 KB, to a server next door, without TLS")
+	b.note("msmtp and smtpmail-async have no queue in Emacs.")
+	places, err := places()
+	if err != nil {
+		return err
+	}
+	for _, at := range places {
+		rows := make([]row, 6)
+		for i, r := range []row{
+			{which: "queued", unit: "messages/s", rate: true},
+			{which: "sent", unit: "messages/s", rate: true},
+			{which: "sent: Emacs doesn't listen, longest", unit: "ms"},
+			{which: "sent: Emacs doesn't listen, in all", unit: "ms"},
+			{which: "sent: memory of Emacs", unit: "MB"},
+			{which: "sent: connections", unit: "connections"},
+		} {
+			r.part, r.rtt, r.count, r.measure, r.cells = "queue", -1, 1000, at.name, make(map[sender]cell)
+			rows[i] = r
+		}
+		for _, who := range []sender{ours, chunking, smtpmail, mew} {
+			count := 1000
+			if who == smtpmail && at.name == "disk" || who == mew {
+				count = 100 // they take a second for some ten, wherever it is
+			}
+			if !b.peers.has(who) || who == mew && at.name == "disk" {
+				continue
+			}
+			q, err := b.queueOf(who, at, count)
+			if err != nil {
 				return err
 			}
+			mark := ""
+			if count != 1000 {
+				mark = "*"
+				b.note("*: with 100 messages.")
+			}
+			for i, f := range []float64{q.queued, q.sent, q.longest * 1000, q.total * 1000, q.memory, float64(q.connections)} {
+				if i > 1 && mark != "" {
+					continue // no figure for each message
+				}
+				rows[i].cells[who] = cell{figure: f, mark: mark}
+			}
+		}
+		for _, r := range rows {
+			b.add(fmt.Sprintf("%8d   %-7s%s", r.count, at.name, r.which), r)
+		}
+		if at.name == "disk" && len(places) > 1 {
+			continue // to have an end: the disk is no slower for many
+		}
+		ten, err := b.queueOf(ours, at, 10_000)
+		if err != nil {
+			return err
+		}
+		for i, f := range []float64{ten.queued, ten.sent} {
+			r := rows[i]
+			r.count, r.cells = 10_000, map[sender]cell{ours: {figure: f}}
+			b.add(fmt.Sprintf("%8d   %-7s%s", r.count, at.name, r.which), r)
 		}
 	}
 	return nil
 }
 
-func queueOf(who, place, dir string) error {
-	home, err := os.MkdirTemp(dir, "submission-bench-")
-	if err != nil {
-		return err
+// queued is what a queue took: messages a second, seconds, MB.
+type queued struct {
+	queued, sent, longest, total, memory float64
+	connections                          int
+}
+
+func (b *suite) queueOf(who sender, at place, count int) (queued, error) {
+	behaviour := smtpd.Behaviour{EHLO: []string{"PIPELINING", "8BITMIME"}}
+	if who == chunking {
+		behaviour.EHLO = append(behaviour.EHLO, "CHUNKING")
 	}
-	defer os.RemoveAll(home)
-	server, err := smtpd.Start(smtpd.Script{
-		Listen:    []smtpd.Listen{{Closed: true}},
-		Behaviour: smtpd.Behaviour{EHLO: []string{"PIPELINING", "8BITMIME"}},
-	})
+	server, err := smtpd.Start(smtpd.Script{Listen: []smtpd.Listen{{Closed: true}}, Behaviour: behaviour})
 	if err != nil {
-		return err
+		return queued{}, err
 	}
 	defer server.Close()
-	queued, err := queueEmacs(home, who, fmt.Sprint(waiting), server.Port(""))
+	l, err := b.newLab(who, server, at.dir, "plain", false)
 	if err != nil {
-		return err
+		return queued{}, err
 	}
-	if err := server.Update(smtpd.Script{Behaviour: smtpd.Behaviour{EHLO: []string{"PIPELINING", "8BITMIME"}}}); err != nil {
-		return err
-	}
-	sent, err := queueEmacs(home, who, "nil", server.Port(""))
+	defer l.close()
+	put, err := l.queue(server, "queue", count)
 	if err != nil {
-		return err
+		return queued{}, err
 	}
-	sessions := server.Sessions()
-	if n := len(server.Messages()); n != waiting {
-		return fmt.Errorf("%s: the server has %d messages", who, n)
+	if err := server.Update(smtpd.Script{Behaviour: behaviour}); err != nil {
+		return queued{}, err
 	}
-	ms := func(seconds float64) time.Duration {
-		return time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)
+	sent, err := l.queue(server, "flush", count)
+	if err != nil {
+		return queued{}, err
 	}
-	fmt.Printf("%-8s %-11s %10.0f %9v %10.0f %11v %11v %6.0f MB %12d\n", place, who,
-		waiting/queued["queue"], ms(queued["queue-longest"]), waiting/sent["send"],
-		ms(sent["total"]), ms(sent["longest"]), sent["memory"], len(sessions))
-	return nil
+	if n := len(server.Messages()); n != count {
+		return queued{}, fmt.Errorf("%s: the server has %d messages of %d", who, n, count)
+	}
+	return queued{
+		float64(count) / put["queued"][0], float64(count) / sent["seconds"][0],
+		sent["longest"][0], sent["total"][0], sent["memory"][0], len(server.Sessions()),
+	}, nil
 }
 
-// queueEmacs runs queue.el and returns what it prints.
-func queueEmacs(home, who, count string, port int) (map[string]float64, error) {
-	emacs := os.Getenv("EMACS")
-	if emacs == "" {
-		emacs = "emacs"
+// queue runs queue.el.
+func (l *lab) queue(server *smtpd.Server, what string, count int) (figures, error) {
+	f, err := l.emacs(server.Port(""), "queue.el", fmt.Sprintf("bench-what '%s bench-count %d", what, count), nil)
+	if err == nil && (len(f["queued"]) == 0 && what != "flush" || len(f["seconds"]) == 0) {
+		err = fmt.Errorf("%s: no figures", l.who)
 	}
-	settings := fmt.Sprintf("(setq bench-port %d bench-who '%s bench-count %s)", port, who, count)
-	cmd := exec.Command(emacs, "-Q", "--batch", "-L", "lisp", "--eval", settings,
-		"-l", filepath.Join("test", "bench", "queue.el"))
-	cmd.Env = append(os.Environ(), "HOME="+home)
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", who, err, &said)
-	}
-	figures := make(map[string]float64)
-	for lines := bufio.NewScanner(&out); lines.Scan(); {
-		var what string
-		var figure float64
-		if _, err := fmt.Sscan(lines.Text(), &what, &figure); err != nil {
-			return nil, fmt.Errorf("%s printed %q", who, lines.Text())
-		}
-		figures[what] = figure
-	}
-	return figures, nil
+	return f, err
 }

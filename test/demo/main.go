@@ -12,10 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
+	"submission/test/batch"
 	"submission/test/smtpd"
 )
 
@@ -36,15 +36,11 @@ func demo() error {
 		return err
 	}
 	defer server.Close()
-	home, err := os.MkdirTemp("", "submission-demo-")
+	home, err := batch.NewHome("", server)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(home)
-	ca, err := server.CA().Write(home)
-	if err != nil {
-		return err
-	}
+	defer os.RemoveAll(home.Dir)
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -58,7 +54,7 @@ func demo() error {
 	for i, s := range stories {
 		fmt.Printf("\n%d. %s.\n   The sequence: IPv4 %d, then IPv4 %d.\n",
 			i+1, s.title, server.Port(s.first), server.Port(s.next))
-		if err := send(ctx, home, ca, server.Port(s.first), server.Port(s.next)); err != nil {
+		if err := send(ctx, home, server.Port(s.first), server.Port(s.next)); err != nil {
 			return err
 		}
 		messages, err := server.WaitMessages(ctx, i+1)
@@ -76,15 +72,9 @@ func demo() error {
 }
 
 // send has a batch Emacs send one message and tell about it.
-func send(ctx context.Context, home, ca string, first, next int) error {
-	emacs := os.Getenv("EMACS")
-	if emacs == "" {
-		emacs = "emacs"
-	}
-	settings := fmt.Sprintf("(setq submission-sequence '((ipv4 . %d) (ipv4 . %d)) gnutls-trustfiles '(%q))", first, next, ca)
-	cmd := exec.CommandContext(ctx, emacs, "-Q", "--batch", "-L", "lisp",
-		"--eval", settings, "-l", filepath.Join("test", "demo", "demo.el"))
-	cmd.Env = append(os.Environ(), "HOME="+home)
+func send(ctx context.Context, home batch.Home, first, next int) error {
+	settings := fmt.Sprintf("(setq submission-sequence '((ipv4 . %d) (ipv4 . %d)))", first, next)
+	cmd := home.Emacs(ctx, settings, filepath.Join("test", "demo", "demo.el"))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -43,6 +43,7 @@
 (declare-function mew-info-clean-up "ext:mew-func" (arg &optional start) t)
 (declare-function mew-passwd-set-passwd "ext:mew-passwd" (key val) t)
 (declare-function mew-remove-buffer "ext:mew" (buf) t)
+(declare-function mew-smtp-auth-get-func "ext:mew-smtp" (auth) t)
 (declare-function mew-smtp-auth-list "ext:mew-config" (case) t)
 (declare-function mew-smtp-auth-plain-authorize-id "ext:mew-config" (case) t)
 (declare-function mew-smtp-command-done "ext:mew-smtp" (pro pnm) t)
@@ -538,6 +539,9 @@ Return nil, or what is in the way: then the next Emacs puts it back."
          (auth (mew-smtp-get-auth-selected pnm))
          (text (submission-report-line
                 (concat
+                 (and (null auth) (eq (plist-get receipt :reason) 'auth)
+                      (string-empty-p (or (plist-get receipt :reply) ""))
+                      "No SMTP AUTH available! ")
                  (and auth (eq (plist-get receipt :reason) 'auth)
                       (string-prefix-p "535" (or (plist-get receipt :reply) ""))
                       (format "SMTP %s password is wrong! " auth))
@@ -570,21 +574,26 @@ before M-x submission-mew-release")))))
 
 (defun submission-mew--answer (session event)
   "Answer EVENT, an offer of AUTH, as Mew does for SESSION."
+  (let ((token nil))
+    (unwind-protect
+        (setq token (submission-mew--offered session event))
+      (submission-mew--reply session event token))))
+
+(defun submission-mew--offered (session event)
+  "Return what Mew has for the offer of AUTH in EVENT, for SESSION, or nil."
   (let* ((case (submission-mew-session-case session))
          (pnm (submission-mew-session-pnm session))
          (auth (mew-auth-select2 (split-string (plist-get event :reply))
-                                 (mew-smtp-auth-list case)))
-         (user (mew-smtp-user case))
-         (token nil))
+                                 (mew-smtp-auth-list case))))
+    (unless (and auth (fboundp (mew-smtp-auth-get-func auth)))
+      (setq auth nil))
     (mew-smtp-set-port pnm (submission-mew-settings-port-name
                             case (submission-mew-session-settings session)
                             (plist-get event :port)))
     (mew-smtp-set-auth-selected pnm auth)
-    (unwind-protect
-        (when auth
-          (setf (submission-mew-session-asked session) t)
-          (setq token (submission-mew--token pnm case auth user)))
-      (submission-mew--reply session event token))))
+    (when auth
+      (setf (submission-mew-session-asked session) t)
+      (submission-mew--token pnm case auth (mew-smtp-user case)))))
 
 (defun submission-mew--token (pnm case auth user)
   "Return the token of USER for AUTH, from Mew, for PNM and CASE; or nil."

@@ -126,14 +126,37 @@ SUBJECT has a default."
   (mew-draft-send-message)
   (mew-story-wait))
 
+(defun mew-story-fill (field text)
+  "Insert TEXT into the empty FIELD of this draft."
+  (goto-char (point-min))
+  (when (re-search-forward (concat "^" field " *$") nil t)
+    (insert text)))
+
+(defun mew-story-forward (to)
+  "Forward the message in +inbox to TO, and wait."
+  (set-buffer "+inbox")
+  (mew-summary-forward)
+  (mew-story-fill "To:" (concat " " to))
+  (mew-draft-send-message)
+  (mew-story-wait))
+
+(defun mew-story-attach (to subject)
+  "Send a message to TO with SUBJECT and a file of all bytes, and wait."
+  (let ((file (expand-file-name "bytes" (getenv "HOME")))
+        (coding-system-for-write 'no-conversion))
+    (write-region (apply #'unibyte-string (number-sequence 0 255)) nil file)
+    (mew-story-draft to subject "See there.\n")
+    (mew-draft-prepare-attachments t)
+    (mew-attach-copy file "bytes.bin")
+    (mew-draft-send-message)
+    (mew-story-wait)))
+
 (defun mew-story-resend (to)
   "Resend the message in +inbox to TO, and wait."
   (set-buffer "+inbox")
   (cl-letf (((symbol-function 'mew-input-address) (lambda (&rest _) to)))
     (mew-summary-resend))
-  (goto-char (point-min))
-  (when (re-search-forward "^Resent-To: *$" nil t)
-    (insert to))
+  (mew-story-fill "Resent-To:" to)
   (mew-header-send-message)
   (mew-story-wait))
 

@@ -23,14 +23,26 @@ const mewLetters = `
 	(mew-story-send "bob@example.org" "For others too" "Psst.\n" '(("Bcc:" . "eve@example.org, fay@example.org")))
 	(mew-story-send "bob@example.org" "And others" "Well.\n" '(("Dcc:" . "eve@example.org")))
 	(mew-story-send "bob@example.org" "Filed" "Keep it.\n" '(("Fcc:" . "+archive")))
+	(mew-story-send "bob@example.org" "Filed, and for others" "Psst.\n" '(("Fcc:" . "+archive,+copies") ("Bcc:" . "eve@example.org")))
+	(mew-story-make "bob@example.org" "Long lines")
+	(write-region (concat (make-string 1500 ?x) "\n" (make-string 5000 ?y) "\n.") nil (mew-expand-new-msg "+queue" "1") t)
+	(mew-story-flush)
+	(mew-story-send "bob@example.org" "Dots" ".\n..\n.a\n\n.\n")
+	(let ((mew-use-8bit t))
+	  (mew-story-send "bob@example.org" "Bytes" "Grüße, 8 bits.\n"))
+	(mew-story-send "Bob <bob@example.org>, carol@example.org,\n dave@example.org" "Folded" "Three.\n")
+	(mew-story-attach "bob@example.org" "With a file")
 	(let ((mew-smtp-mail-from "bounce@example.org") (mew-use-sender t))
 	  (mew-story-send "bob@example.org" "Sent for her" "With a Sender.\n"))
 	(mew-story-inbox)
 	(mew-story-reply "Indeed.\n")
+	(mew-story-forward "dave@example.org")
 	(mew-story-resend "bob@example.org")
+	(let ((mew-smtp-mail-from "bounce@example.org"))
+	  (mew-story-resend "carol@example.org, eve@example.org"))
 	(mew-story-note)
-	(dolist (file (directory-files (mew-expand-folder "+archive") t "\\` + "`" + `[0-9]"))
-	  (princ (format "FILED %s\n" (file-name-nondirectory file))))
+	(dolist (file (directory-files (mew-expand-folder "+copies") nil "^[0-9]"))
+	  (princ (format "NOTE +copies/%s\n" file)))
 `
 
 // TestMewLetters sends all kinds of messages, and compares them with those that
@@ -59,7 +71,7 @@ func TestMewLetters(t *testing.T) {
 			t.Fatalf("%d messages, and %d of Mew's; Emacs said:\n%s\n%s", len(messages), len(stock), ours.output, theirs.output)
 		}
 		if got, want := ours.list, theirs.list; !slices.Equal(got, want) {
-			t.Errorf("folders %q, want %q", got, want)
+			t.Errorf("folders %q, want %q; Emacs said:\n%s", got, want, ours.output)
 		}
 		for i, m := range messages {
 			if m.From.Address != stock[i].From.Address || !slices.Equal(addresses(m), addresses(stock[i])) {
@@ -67,7 +79,7 @@ func TestMewLetters(t *testing.T) {
 			}
 			same(t, varying.ReplaceAllString(string(m.Data), "…"), varying.ReplaceAllString(string(stock[i].Data), "…"))
 		}
-		if !strings.Contains(ours.output, "FILED 1") {
+		if !strings.Contains(ours.output, "NOTE +archive/2\n") {
 			t.Error("nothing was filed")
 		}
 	})

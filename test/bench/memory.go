@@ -27,7 +27,7 @@ func (b *suite) memory() error {
 			r.which, label = "file", "a file, with submission-submit"
 		}
 		for _, who := range senders {
-			if !b.peers.has(who) || who == mew || who == chunking || m.file && who != ours {
+			if !b.peers.hasTLS(who) || who == mew || who == chunking || m.file && who != ours {
 				continue
 			}
 			var grown []float64

@@ -20,8 +20,10 @@ import (
 // peers is what there is of the others, in directories with Debian's packages.
 type peers struct {
 	dirs    map[sender]string
-	stunnel string // "": Mew has no TLS
-	missing map[sender]string
+	missing map[sender]string // why
+
+	stunnel   string // for Mew's TLS
+	noStunnel error
 }
 
 // findPeers looks for the senders that Emacs doesn't bring.
@@ -36,7 +38,7 @@ func findPeers() peers {
 		}
 		p.dirs[who] = dir
 	}
-	p.stunnel, _ = unpack("stunnel4")
+	p.stunnel, p.noStunnel = unpack("stunnel4")
 	return p
 }
 
@@ -47,7 +49,7 @@ func unpack(packages ...string) (string, error) {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", bytes.TrimSpace(said.Bytes()), err)
+		return "", fmt.Errorf("%w: %s", err, strings.ReplaceAll(strings.TrimSpace(said.String()), "\n", "; "))
 	}
 	return strings.TrimSpace(string(out)), nil
 }
@@ -56,6 +58,9 @@ func (p peers) has(who sender) bool {
 	_, missing := p.missing[who]
 	return !missing
 }
+
+// hasTLS says whether a sender is there and can do TLS.
+func (p peers) hasTLS(who sender) bool { return p.has(who) && (who != mew || p.noStunnel == nil) }
 
 // lab is a server and a home for one sender.
 type lab struct {

@@ -152,6 +152,9 @@ func (b *suite) end() error {
 			fmt.Printf("%s is missing: %s\n", who, why)
 		}
 	}
+	if b.peers.has(mew) && b.peers.noStunnel != nil {
+		fmt.Printf("Mew 6.8 has no TLS of its own, and stunnel is missing: %v\n", b.peers.noStunnel)
+	}
 	for _, note := range b.notes {
 		fmt.Println(note)
 	}

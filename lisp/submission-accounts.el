@@ -81,14 +81,9 @@ MESSAGE is a buffer or a file name, PLIST is for `submission-submit'."
          (and (stringp message) (file-regular-p message)
               (file-readable-p message)))
        (not (submission-accounts-chosen-p plist))
-       (submission-accounts-find
-        (submission-settings-with-header message
-          (submission-accounts-sender)))))
-
-(defun submission-accounts-sender ()
-  "Return the address of who sends the message whose header is here, or nil."
-  (let ((from (or (mail-fetch-field "Resent-From") (mail-fetch-field "From"))))
-    (and from (car (submission-settings--addresses from)))))
+       (cl-some #'submission-accounts-find
+                (submission-settings-with-header message
+                  (submission-settings-header-senders)))))
 
 (defun submission-accounts-plist (account plist)
   "Return PLIST, see `submission-submit', completed from ACCOUNT."
@@ -113,6 +108,11 @@ MAIL is non-nil if the sender in PLIST was only taken from a mail buffer."
          (submission-ssh-host (if (plist-member settings :ssh-host)
                                   (plist-get settings :ssh-host)
                                 submission-ssh-host))
+         ;; That somebody wanted no TLS is about the other server.
+         (smtpmail-stream-type (if (and (plist-member settings :server)
+                                        (eq smtpmail-stream-type 'plain))
+                                   nil
+                                 smtpmail-stream-type))
          (submission-ehlo-name (if (plist-member settings :ehlo-name)
                                    (plist-get settings :ehlo-name)
                                  submission-ehlo-name)))

@@ -22,24 +22,66 @@
 (require 'submission-loader)
 (require 'submission-settings)
 
+(defmacro submission-check--with-header (&rest body)
+  "Evaluate BODY in a copy of the header of this buffer, if it has mail."
+  (declare (indent 0) (debug t))
+  `(when (derived-mode-p 'message-mode 'mail-mode)
+     (let ((header (save-excursion
+                     (save-restriction
+                       (widen)
+                       (message-narrow-to-headers-or-head)
+                       (buffer-substring-no-properties (point-min)
+                                                       (point-max))))))
+       (with-temp-buffer
+         (insert header)
+         (unless (bolp) (insert "\n"))
+         (insert mail-header-separator "\n")
+         (goto-char (point-min))
+         ,@body))))
+
 (defun submission-check--from ()
-  "Return the address that the current buffer's mail would be from."
-  (or (and (derived-mode-p 'message-mode 'mail-mode)
-           (save-excursion
-             (save-restriction
-               (widen)
-               (message-narrow-to-headers-or-head)
-               (ignore-errors (submission-accounts-sender)))))
-      user-mail-address))
+  "Return the addresses that the current buffer's mail would be from."
+  (or (submission-check--with-header
+        (message-narrow-to-headers-or-head)
+        (ignore-errors (submission-settings-header-senders)))
+      (list user-mail-address)))
+
+(defun submission-check--method ()
+  "Return what the X-Message-SMTP-Method field of this mail buffer has, or nil.
+That is also what Emacs 29 and later put there."
+  (submission-check--with-header
+    (when (and (bound-and-true-p message-server-alist)
+               (fboundp 'message-update-smtp-method-header))
+      (ignore-errors (message-update-smtp-method-header)))
+    (message-field-value "X-Message-SMTP-Method")))
+
+(defun submission-check--call-with-method (method function)
+  "Call FUNCTION with smtpmail's variables as METHOD has them.
+METHOD is the value of an X-Message-SMTP-Method field, or nil."
+  (pcase (split-string (or method ""))
+    (`("smtp" ,server ,service . ,rest)
+     (let* ((port (string-to-number service))
+            (smtpmail-smtp-server server)
+            (smtpmail-smtp-service (if (> port 0) port service))
+            (smtpmail-stream-type (if (= port 465) 'tls smtpmail-stream-type))
+            (smtpmail-smtp-user (or (car rest) smtpmail-smtp-user)))
+       (funcall function)))
+    (_ (funcall function))))
+
+(defun submission-check--words (err)
+  "Return the words of the error ERR, without its name."
+  (if (and (stringp (cadr err)) (null (cddr err)))
+      (cadr err)
+    (error-message-string err)))
 
 (defun submission-check--module ()
   "Return (t . TEXT) if the module can be used, else (nil . TEXT)."
   (condition-case err
       (progn
         (submission-loader-ensure)
-        (cons t (format "the module is loaded and fits (version %s)"
+        (cons t (format-message "the module is loaded and fits (version %s)"
                         submission-version)))
-    (error (cons nil (error-message-string err)))))
+    (error (cons nil (submission-check--words err)))))
 
 (defun submission-check--outbox ()
   "Return (t . TEXT) if the outbox can be written, else (nil . TEXT)."
@@ -50,20 +92,40 @@
                                                        #'file-directory-p)
                                "/")))
         (cons t (abbreviate-file-name directory))
-      (cons nil (format "%s can't be written; set `submission-directory'"
+      (cons nil (format-message "%s can't be written; set `submission-directory'"
                         (abbreviate-file-name directory))))))
 
-(defun submission-check--way-p ()
-  "Return non-nil if we are what sends the mail of this buffer."
-  (let ((function (if (derived-mode-p 'message-mode)
-                      (or message-send-mail-function send-mail-function)
-                    send-mail-function)))
-    (or (memq function '(submission-send-it))
-        (and submission-mode
-             (memq function '(smtpmail-send-it message-smtpmail-send-it
-                                               message-use-send-mail-function
-                                               message--default-send-mail-function
-                                               sendmail-query-once))))))
+(defun submission-check--way (method)
+  "Return nil if we send the mail of this buffer, or else a sentence about it.
+METHOD is as in `submission-check--call-with-method'."
+  (let* ((variable (if (derived-mode-p 'message-mode)
+                       'message-send-mail-function
+                     'send-mail-function))
+         (function (symbol-value variable)))
+    (when (memq function '(nil message-use-send-mail-function
+                               message--default-send-mail-function))
+      (setq variable 'send-mail-function
+            function send-mail-function))
+    (cond ((and submission-mode (string-prefix-p "smtp " (or method "")))
+           nil)
+          ((eq function 'submission-send-it) nil)
+          ((not submission-mode)
+           (format-message "mail from this buffer does not go through \
+submission; turn on `submission-mode'"))
+          ((memq function '(smtpmail-send-it message-smtpmail-send-it)) nil)
+          ((and (symbolp function)
+                (memq function '(sendmail-send-it mailclient-send-it
+                                 sendmail-query-once
+                                 message-send-mail-with-sendmail
+                                 message-send-mail-with-qmail
+                                 message-send-mail-with-mh
+                                 message-send-mail-with-mailclient)))
+           (format-message "`%s' sends the mail of this buffer, and not submission; \
+set `%s' to `smtpmail-send-it'" function variable))
+          (t
+           (format-message "`%s' sends the mail of this buffer; submission has to do \
+with it only if that calls `smtpmail-send-it'"
+                   (if (symbolp function) function variable))))))
 
 (defun submission-check--secret (settings)
   "Return how we say who we are with SETTINGS: (TOKEN . TEXT).
@@ -74,25 +136,26 @@ be asked."
                   (submission-auth-lookup account)))
          (user (or (plist-get settings :user) (plist-get token :user)))
          (sources (mapconcat (lambda (source)
-                               (format "%s" (or (plist-get
+                               (format-message "%s" (or (plist-get
                                                  (ensure-list source) :source)
                                                 source)))
                              auth-sources ", ")))
     (cons token
           (cond ((and submission-oauth2-token-function user)
-                 (format "a token for `%s' comes from \
+                 (format-message "a token for `%s' comes from \
 `submission-oauth2-token-function'" user))
                 ((plist-get token :failed)
-                 (format "auth-source (%s) could not be read" sources))
+                 (format-message "auth-source (%s) could not be read" sources))
                 (token
-                 (format "the password of `%s' comes from auth-source (%s)"
+                 (format-message "the password of `%s' comes from auth-source (%s)"
                          user sources))
                 ((plist-get settings :user)
-                 (format "auth-source (%s) has no entry for `%s' at %s; you \
+                 (format-message "auth-source (%s) has no entry for `%s' at %s; you \
 are asked for the password" sources (plist-get settings :user)
                          (plist-get settings :name)))
                 (t
-                 (format "none: auth-source (%s) has no entry for %s"
+                 (format-message "none, unless the server asks for one: auth-source \
+(%s) has no entry for %s"
                          sources (plist-get settings :name)))))))
 
 (defconst submission-check--securities
@@ -100,16 +163,17 @@ are asked for the password" sources (plist-get settings :user)
     (opportunistic . "STARTTLS if the server offers it; someone on the way \
 may read the mail; no password without a verified certificate")
     (tls . "TLS from the start, with a verified certificate")
-    (plain . "none; everyone on the way can read the mail"))
+    (plain . "none; everyone on the way can read the mail, and a password is \
+used only where that doesn't show it"))
   "What each security means.")
 
 (defun submission-check--steps (settings)
   "Return what is tried with SETTINGS, as text."
   (let ((port (plist-get settings :port)))
     (if (/= port 0)
-        (format "port %d alone" port)
+        (format-message "port %d alone" port)
       (mapconcat (lambda (step)
-                   (format "%d%s" (cdr step)
+                   (format-message "%d%s" (cdr step)
                            (pcase (car step)
                              ('ipv4 " over IPv4") ('ipv6 " over IPv6")
                              (_ ""))))
@@ -120,26 +184,33 @@ may read the mail; no password without a verified certificate")
   (let* ((from (submission-check--from))
          (module (submission-check--module))
          (outbox (submission-check--outbox))
+         (method (submission-check--method))
+         (way (submission-check--way method))
          (missing (delq nil (list (and (not (car module)) (cdr module))
                                   (and (not (car outbox)) (cdr outbox)))))
-         (result (list :from from :module (cdr module) :outbox (cdr outbox))))
-    (unless (submission-check--way-p)
-      (push "mail from this buffer does not go through submission; turn on \
-`submission-mode', with `smtpmail-send-it' as the sending function"
-            missing))
+         (result (list :from (car from) :module (cdr module) :outbox (cdr outbox))))
+    (when way (push way missing))
     (condition-case err
-        (let ((account (submission-accounts-find from)))
+        (let ((account (and (null method)
+                            (cl-some #'submission-accounts-find from))))
           (setq result (nconc result
                               (list :account
-                                    (if account
-                                        (format "the one for `%s' in \
-`submission-accounts'" (car account))
-                                      "the one of smtpmail's variables"))))
-          (submission-accounts-call
-           (lambda (plist)
-             (setq result (nconc result (submission-check--settings plist))))
-           account nil))
-      (error (push (error-message-string err) missing)))
+                                    (cond (method "the one that \
+X-Message-SMTP-Method names")
+                                          (account
+                                           (format-message "the one for `%s' in \
+`submission-accounts'" (car account)))
+                                          (t "the one of smtpmail's \
+variables")))))
+          (submission-check--call-with-method
+           method
+           (lambda ()
+             (submission-accounts-call
+              (lambda (plist)
+                (setq result (nconc result
+                                    (submission-check--settings plist))))
+              account nil))))
+      (error (push (submission-check--words err) missing)))
     (when (plist-get result :failed)
       (push (plist-get result :password) missing))
     (append result (list :missing (nreverse missing)))))

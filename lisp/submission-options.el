@@ -79,7 +79,9 @@ it is made with mode 0600."
 Each element is (WHO . SETTINGS), and the first that fits counts.  WHO is
 an address; a domain, as \"@example.org\"; a regexp for the address, that
 is a string with one of \\, [, ^, $ or * in it; or a function that is
-called with the address and returns non-nil if it fits.
+called with the address and returns non-nil if it fits.  The address is
+that of Resent-From, if there is one; where From names several, that of
+Sender comes first, and then each of them.
 
 SETTINGS is a plist with any of these:
 :server         the server's name

@@ -115,10 +115,21 @@ MESSAGE is a buffer or a file name."
   (while (re-search-forward "\r+$" nil t)
     (replace-match "")))
 
+(defun submission-settings-header-senders ()
+  "Return the addresses of who sends the message whose header is here.
+That is Resent-From or else From.  Where that names several, the one in
+Sender is the first (RFC 5322, section 3.6.2)."
+  (let* ((resent (mail-fetch-field "Resent-From"))
+         (from (or resent (mail-fetch-field "From")))
+         (addresses (and from (submission-settings--addresses from)))
+         (sender (and (cdr addresses)
+                      (mail-fetch-field (if resent "Resent-Sender"
+                                          "Sender")))))
+    (append (and sender (submission-settings--addresses sender)) addresses)))
+
 (defun submission-settings-header-sender ()
-  "Return the address in the From header of this buffer, or nil."
-  (let ((from (mail-fetch-field "From")))
-    (and from (car (submission-settings--addresses from)))))
+  "Return the address of who sends the message whose header is here, or nil."
+  (car (submission-settings-header-senders)))
 
 (defun submission-settings-header-recipients ()
   "Return the addresses of the recipients in the header in this buffer.

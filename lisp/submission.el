@@ -74,10 +74,12 @@
 (declare-function submission-job-submit "submission-job" (message plist &optional coding extras))
 (declare-function submission-job-wait "submission-job" (seconds &optional soon))
 (declare-function submission-receipt-messages "submission-receipt" ())
+(declare-function submission-settings-header-sender "submission-settings" ())
 (declare-function submission-signs-stop "submission-signs" ())
 (declare-function submission-start-now "submission-start" ())
 (declare-function submission-start-soon "submission-start" ())
 
+(defvar mail-envelope-from)
 (defvar mail-specify-envelope-from)
 (defvar message-send-mail-function)
 (defvar send-mail-function)
@@ -248,6 +250,7 @@ success, once the message is in the outbox; signal an error if it
 can't be put there."
   (with-current-buffer buffer
     (submission--check-header)
+    (require 'submission-settings)
     (submission-submit--internal
      buffer
      (list :from (submission--smtpmail-sender)
@@ -286,10 +289,16 @@ What is left of the syntax of a group is taken out of it."
                 (reverse recipients))))
 
 (defun submission--smtpmail-sender ()
-  "Return the envelope sender that smtpmail would use, or nil."
+  "Return the envelope sender that smtpmail would use, or nil.
+But a message that is resent is from who resends it, and not from who
+wrote it, unless `mail-envelope-from' names somebody."
   (save-restriction
     (message-narrow-to-headers)
-    (or smtpmail-mail-address
+    (or (and (mail-fetch-field "resent-from")
+             (not (and mail-specify-envelope-from
+                       (stringp mail-envelope-from)))
+             (submission-settings-header-sender))
+        smtpmail-mail-address
         (and mail-specify-envelope-from (mail-envelope-from))
         (let ((from (mail-fetch-field "from")))
           (and from (cadr (mail-extract-address-components from))))
@@ -355,7 +364,7 @@ MESSAGE is a buffer or a file name: a complete message, header and
 body, as it is to be sent.  A Bcc header is left out.  PLIST is made of
 these keywords and values:
 
-:from      the sender's address (default: that of the From header)
+:from      the sender's address (default: that of Resent-From or From)
 :to        a list of addresses (default: those of To, Cc and Bcc, or
            of Resent-To, Resent-Cc and Resent-Bcc)
 :host      the server (default: `smtpmail-smtp-server')

@@ -54,6 +54,27 @@
                                   (submission-accounts-find "a@b.c")
                                   :type 'submission-settings-error))))))
 
+(ert-deftest submission-accounts-of ()
+  "The account is that of who sends it."
+  (let ((submission-accounts '(("work@example.org" :user "w")
+                               ("@example.net" :user "n"))))
+    (pcase-dolist (`(,header . ,user)
+                   '(("From: Ann <work@example.org>" . "w")
+                     ("From: bob@example.com (at), Ann <ann@example.net>" . "n")
+                     ("From: ann@example.net, work@example.org" . "n")
+                     ("From: ann@example.net, work@example.org\nSender: work@example.org" . "w")
+                     ("From: ann@example.net\nSender: work@example.org" . "n")
+                     ("From: carl@example.net\nResent-From: work@example.org" . "w")
+                     ("From: carl@example.net\nResent-From: me@example.com")
+                     ("Sender: work@example.org") ("Subject: x")))
+      (ert-info (header)
+        (with-temp-buffer
+          (insert header "\n\nFrom: work@example.org\n")
+          (should (equal (plist-get (cdr (submission-accounts-of
+                                          (current-buffer) nil))
+                                    :user)
+                         user)))))))
+
 (ert-deftest submission-accounts-plist ()
   "An account completes what was asked for, and does not override it."
   (let ((account (car submission-accounts-tests--accounts)))
@@ -168,5 +189,53 @@
                            "587 over IPv4, then 25 over IPv4"))))
       (set-default-toplevel-value 'smtpmail-smtp-server nil)
       (delete-file authinfo))))
+
+(ert-deftest submission-check-method ()
+  "A server that is named for one message comes first."
+  (let ((auth-sources nil)
+        (submission-accounts '(("ann@example.org" :server "a.example.org"))))
+    (with-temp-buffer
+      (message-mode)
+      (insert "From: ann@example.org\n" mail-header-separator "\n"
+              "X-Message-SMTP-Method: smtp no.example.org 25\n")
+      (should (equal (plist-get (submission-check) :server) "a.example.org"))
+      (goto-char (point-min))
+      (insert "X-Message-SMTP-Method: smtp m.example.org 465 kazu\n")
+      (let ((check (submission-check)))
+        (should (equal (plist-get check :server) "m.example.org"))
+        (should (equal (plist-get check :user) "kazu"))
+        (should (eq (plist-get check :security) 'tls)))
+      (when (boundp 'message-server-alist)
+        (erase-buffer)
+        (insert "From: ann@example.org\n" mail-header-separator "\n")
+        (let ((message-server-alist
+               '(("ann@example.org" . "smtp l.example.org 2525"))))
+          (should (equal (plist-get (submission-check) :server)
+                         "l.example.org"))
+          (should-not (message-fetch-field "X-Message-SMTP-Method")))))))
+
+(ert-deftest submission-check-way ()
+  "It is told who sends the mail of a buffer."
+  (with-temp-buffer
+    (message-mode)
+    (pcase-dolist (`(,mode ,message ,send . ,words)
+                   '((nil smtpmail-send-it smtpmail-send-it "turn on")
+                     (nil submission-send-it smtpmail-send-it)
+                     (t smtpmail-send-it sendmail-send-it)
+                     (t message-smtpmail-send-it sendmail-send-it)
+                     (t message--default-send-mail-function smtpmail-send-it)
+                     (t message--default-send-mail-function sendmail-send-it
+                        "sendmail-send-it" "not submission")
+                     (t message-send-mail-with-sendmail smtpmail-send-it
+                        "message-send-mail-function")
+                     (t my-function smtpmail-send-it "my-function" "only if")))
+      (ert-info ((format "%s" (list mode message send)))
+        (let* ((submission-mode mode)
+               (message-send-mail-function message)
+               (send-mail-function send)
+               (way (submission-check--way nil)))
+          (should (eq (null words) (null way)))
+          (dolist (word words)
+            (should (string-search word way))))))))
 
 ;;; submission-accounts-tests.el ends here

@@ -178,43 +178,67 @@ their ids."
 
 ;;;; The question
 
-(defun submission-certificate-held (certificate)
+(defun submission-certificate-held (certificate &optional elsewhere)
   "Deal with a message that is held because of CERTIFICATE.
 If that was accepted since it was queued, it is sent.  Otherwise the
-user is asked in a quiet moment, once."
+user is asked in a quiet moment, once.  With ELSEWHERE the message is in
+another mailer's queue: the user, who sends it from there, is asked each
+time."
   (let ((host (plist-get certificate :host))
         (fingerprint (plist-get certificate :fingerprint)))
     (cond ((member fingerprint (plist-get certificate :pins)))
           ((member fingerprint (submission-certificate-pins host))
            (dolist (held (submission-certificate--waiting host fingerprint))
              (submission-certificate--send (car held) fingerprint)))
-          ((or noninteractive
-               (member (list host fingerprint) submission-certificate--asked)))
+          (noninteractive)
+          (elsewhere
+           (submission-auth-when-quiet #'submission-certificate--ask-elsewhere
+                                       certificate))
+          ((member (list host fingerprint) submission-certificate--asked))
           (t
            (push (list host fingerprint) submission-certificate--asked)
            (submission-auth-when-quiet #'submission-certificate--ask
                                        certificate)))))
 
 (defun submission-certificate--ask (certificate)
-  "Ask whether to accept CERTIFICATE, if a message still waits for it.
-The answer is a word, so that no key can give it by accident."
+  "Ask whether to accept CERTIFICATE, if a message still waits for it."
   (let ((host (plist-get certificate :host))
         (fingerprint (plist-get certificate :fingerprint)))
     (when (submission-certificate--waiting host fingerprint)
-      (pcase (save-window-excursion
-               (submission-certificate--show certificate)
-               (condition-case nil
-                   (let ((read-answer-short nil))
-                     (read-answer
-                      (format "Accept this certificate of %s? " host)
-                      '(("always" ?a "for all messages to this server")
-                        ("once" ?o "for the messages that wait for it")
-                        ("no" ?n "leave them in the outbox"))))
-                 (quit nil)))
+      (pcase (submission-certificate--read-answer
+              certificate
+              '(("always" ?a "for all messages to this server")
+                ("once" ?o "for the messages that wait for it")
+                ("no" ?n "leave them in the outbox")))
         ("always" (submission-certificate-accept host fingerprint))
         ("once" (submission-certificate-accept host fingerprint t))
         (_ (message "Mail to %s stays in the outbox; \
 `M-x submission-certificates' asks again" host))))))
+
+(defun submission-certificate--ask-elsewhere (certificate)
+  "Ask whether to accept CERTIFICATE, for a message in another's queue."
+  (let ((host (plist-get certificate :host))
+        (fingerprint (plist-get certificate :fingerprint)))
+    (unless (member fingerprint (submission-certificate-pins host))
+      (pcase (submission-certificate--read-answer
+              certificate '(("always" ?a "for all messages to this server")
+                            ("no" ?n "don't")))
+        ("always"
+         (submission-certificate-accept host fingerprint)
+         (message "Accepted; the mail to %s can be sent now" host))
+        (_ (message "Mail to %s stays in the queue" host))))))
+
+(defun submission-certificate--read-answer (certificate answers)
+  "Show CERTIFICATE and ask whether to accept it; return one of ANSWERS.
+The answer is a word, so that no key can give it by accident."
+  (save-window-excursion
+    (submission-certificate--show certificate)
+    (condition-case nil
+        (let ((read-answer-short nil))
+          (read-answer (format "Accept this certificate of %s? "
+                               (plist-get certificate :host))
+                       answers))
+      (quit nil))))
 
 (defun submission-certificate--show (certificate)
   "Show CERTIFICATE in a buffer of its own."

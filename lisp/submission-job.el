@@ -277,7 +277,8 @@ CODING, ENVELOPE, SETTINGS, TOKEN and EXTRAS belong to it."
       (submission-channel-later #'submission-job--run-hook receipt))
     (when (eq (plist-get receipt :reason) 'certificate)
       (submission-channel-later #'submission-certificate-held
-                                (plist-get state :certificate)))
+                                (plist-get state :certificate)
+                                (submission-job-owner job)))
     (when (memq status '(accepted cancelled))
       (setf (submission-job-callback job) nil))
     (submission-channel-later #'submission-job--close job status

@@ -297,12 +297,14 @@ that is known in a moment, and until then the lock is needed."
 (defun submission-mew--pass-on (process event)
   "Tell Mew of EVENT, that PROCESS has ended.
 Mew uses the text of an error as a format.  So a percent sign is doubled
-in it, but not in Mew's log."
+in it, but not in Mew's log.  And Mew shows it in a dialog, which keeps
+Emacs, and takes what is being typed, until it is answered."
   (let ((log (symbol-function 'mew-smtp-log)))
     (cl-letf (((symbol-function 'mew-smtp-log)
                (lambda (pnm &optional error)
                  (funcall log pnm (and error
-                                       (string-replace "%%" "%" error))))))
+                                       (string-replace "%%" "%" error)))))
+              ((symbol-function 'message-box) #'submission-mew--warn))
       (mew-smtp-sentinel process event))))
 
 (defun submission-mew--as-format (text)

@@ -165,9 +165,10 @@ SUBJECT has a default."
 (defvar mew-story-passwords nil
   "What is typed at Mew's prompts, one after the other.")
 
-(advice-add 'mew-read-passwd :override
-            (lambda (prompt)
-              (princ (format "NOTE prompt %s\n" prompt))
-              (or (pop mew-story-passwords) "")))
+(when noninteractive
+  (advice-add 'mew-read-passwd :override
+              (lambda (prompt)
+                (princ (format "NOTE prompt %s\n" prompt))
+                (or (pop mew-story-passwords) ""))))
 
 ;;; mew.el ends here

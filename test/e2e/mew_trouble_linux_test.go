@@ -113,7 +113,7 @@ func TestMewOtherTrouble(t *testing.T) {
 			                     (save-excursion (goto-char (point-min)) (search-forward "220" nil t)))))
 			    (accept-process-output nil 0.02)))
 			(mew-smtp-flush-queue mew-case-default)
-			(delete-process (mew-smtp-info-name mew-case-default))
+			(mew-summary-kill-subprocess t)
 			(mew-story-wait)
 			(mew-story-note)
 			(princ "NEXT\n")

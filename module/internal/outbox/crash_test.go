@@ -40,19 +40,26 @@ func lives() map[string][]stage {
 	took := stage{"to accepted with a reply", func(e *Entry) error {
 		return e.Move(Accepted, func(s *State) { s.Receipt.Reply = "250 ok" })
 	}, in("uncertain", "accepted"), in("uncertain", "accepted")}
-	sync := stage{"sync", func(e *Entry) error { return e.box.Sync() }, in("uncertain", "accepted"), in("accepted")}
+	later := stage{"to deferred with a reply", func(e *Entry) error {
+		return e.Move(Deferred, func(s *State) { s.Detail = "no answer" })
+	}, in("queued", "deferred"), in("queued", "deferred")}
+	sync := func(during ...string) stage {
+		return stage{"sync", func(e *Entry) error { return e.box.Sync() }, during, during[len(during)-1:]}
+	}
 	remove := func(status string) stage {
 		return stage{"remove", (*Entry).Remove, in(status, ""), in(status, "")}
 	}
 	return map[string][]stage{
 		"accepted": {sending, data, dot,
-			move(Accepted, in("uncertain", "accepted"), in("uncertain", "accepted")), sync,
+			move(Accepted, in("uncertain", "accepted"), in("uncertain", "accepted")), sync("uncertain", "accepted"),
 			update("accepted"), remove("accepted")},
 		"accepted and removed at once": {sending, dot, update("uncertain"), took,
 			{"remove", (*Entry).Remove, in("uncertain", "accepted", ""), in("uncertain", "accepted", "")}},
 		"deferred": {update("queued"), sending, update("queued"),
 			move(Deferred, in("queued", "deferred"), in("deferred")),
 			move(Queued, in("deferred", "queued"), in("queued")), sending},
+		"deferred and tried again": {sending, later, sync("queued", "deferred"),
+			move(Sending, in("deferred", "queued"), in("deferred", "queued")), later, update("deferred")},
 		"refused": {sending, dot,
 			move(Refused, in("uncertain", "refused"), in("refused")),
 			move(Cancelled, in("refused", "cancelled"), in("cancelled")), remove("cancelled")},

@@ -80,15 +80,17 @@ func (e *Entry) State() State {
 }
 
 // Move gives the message another status, if the table of moves has that move;
-// else the error is ErrMove. Reason, Detail, Certificate and NextTry are emptied first, as
-// they belong to the status that is left; then change, unless nil, may set them and
+// else the error is ErrMove. NextTry is emptied first, as it belongs to the status
+// that is left, and so are Reason, Detail and Certificate, which still say while it
+// is Sending what came of the try before; then change, unless nil, may set them and
 // all else but Version, ID, Rev, Status and Dot.
 //
-// The move is durable when Move returns, but for two. If the one to Sending is
-// lost with the power, the message is to be tried as before it. If the one from
-// the marked dot to Accepted is, the message is uncertain; Sync makes it durable,
-// for one message or for many. That last one is made even where the disk has no
-// room for what change has set.
+// The move is durable when Move returns, but for those that may be lost with the
+// power. After one to Sending the message is to be tried, as before it. One from
+// there to Deferred without a mark of the dot leads to an early try, if it is lost;
+// and one from the marked dot to Accepted makes the message uncertain: Sync makes
+// them durable, for one message or for many. That to Accepted is made even where
+// the disk has no room for what change has set.
 func (e *Entry) Move(to Status, change func(*State)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -96,7 +98,10 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 		return fail("move", e.state.ID, fmt.Errorf("%w: from %s to %s", ErrMove, e.state.Status, to))
 	}
 	next := e.state.clone()
-	next.Reason, next.Detail, next.Certificate, next.NextTry = NoReason, "", nil, nil
+	next.NextTry = nil
+	if to != Sending {
+		next.Reason, next.Detail, next.Certificate = NoReason, "", nil
+	}
 	if change != nil {
 		change(&next)
 	}
@@ -104,6 +109,8 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 	switch {
 	case to == Sending:
 		return e.store(next, loose)
+	case to == Deferred && !e.state.Dot:
+		return e.store(next, unnamed)
 	case to == Accepted && e.state.Dot:
 		err := e.store(next, unnamed)
 		if err != nil && e.state.Dot {

@@ -12,7 +12,7 @@ import (
 // alone is made in place, which costs one sync at most, where a new file costs
 // one for itself and one for its name. The head lies within the first sector of
 // the file, and disks write a sector as a whole or not at all.
-const headSize = 160
+const headSize = 200
 
 // pad brings the head of a state file, which ends before its id, to its size.
 // The error is ErrInvalid: there are numbers in it that nobody counts to.

@@ -18,11 +18,12 @@ const Version = 1
 // its state file.
 type State struct {
 	// What stands before ID is the head of the file: see headSize.
-	Version int    `json:"version"`
-	Rev     int64  `json:"rev"` // grows by one with each change
-	Status  Status `json:"status"`
-	Tries   int    `json:"tries"`
-	Data    bool   `json:"data"` // a server may have got some of the bytes; set by MarkData
+	Version int        `json:"version"`
+	Rev     int64      `json:"rev"` // grows by one with each change
+	Status  Status     `json:"status"`
+	Tries   int        `json:"tries"`
+	NextTry *time.Time `json:"next-try"` // nil: none is planned
+	Data    bool       `json:"data"`     // a server may have got some of the bytes; set by MarkData
 	// Dot says that the final dot may have gone out. It is true only from
 	// MarkDot to the next Move or Passed, and on disk before the dot goes.
 	Dot    bool   `json:"dot"`
@@ -37,7 +38,6 @@ type State struct {
 	Size        int64           `json:"size"`       // of the message file, in bytes
 	EightBit    bool            `json:"8bit"`       // there is a byte over 127 in it
 	Queued      time.Time       `json:"queued"`     // UTC, in whole seconds
-	NextTry     *time.Time      `json:"next-try"`   // nil: none is planned
 	Envelope    Envelope        `json:"envelope"`
 	Settings    json.RawMessage `json:"settings"` // the account's, an object that this package doesn't look into
 	Receipt     Receipt         `json:"receipt"`

@@ -44,8 +44,9 @@ const sampleText = `{
   "rev": 3,
   "status": "deferred",
   "tries": 1,
+  "next-try": "2026-11-21T22:16:00Z",
   "data": false,
-  "dot": false,` + "                                                            " + `
+  "dot": false,` + "                                                              " + `
   "id": "20261121T221500-3f9a2c1b",
   "reason": null,
   "detail": "",
@@ -54,7 +55,6 @@ const sampleText = `{
   "size": 1234,
   "8bit": true,
   "queued": "2026-11-21T22:15:00Z",
-  "next-try": "2026-11-21T22:16:00Z",
   "envelope": {
     "from": "a@example.org",
     "to": [

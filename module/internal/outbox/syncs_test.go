@@ -2,7 +2,10 @@
 
 package outbox
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestSyncs: how often a message waits for the disk, and what that is for.
 func TestSyncs(t *testing.T) {
@@ -14,6 +17,11 @@ func TestSyncs(t *testing.T) {
 		}
 		return nil
 	}
+	try := func(s *State) { s.Tries++ }
+	silent := func(s *State) {
+		later := time.Date(2026, 11, 21, 22, 16, 0, 0, time.UTC)
+		s.Detail, s.NextTry = "no answer", &later
+	}
 	took := func(s *State) { s.Receipt.Reply = "250 ok" }
 	var e *Entry
 	for _, stage := range []struct {
@@ -22,12 +30,14 @@ func TestSyncs(t *testing.T) {
 		want int
 	}{
 		{"queueing", func() (err error) { e, err = b.Add(draftOf(t, b, sample)); return }, 3},
-		{"sending", func() error { return e.Move(Sending, func(s *State) { s.Tries++ }) }, 0},
+		{"sending", func() error { return e.Move(Sending, try) }, 0},
+		{"no answer", func() error { return e.Move(Deferred, silent) }, 1},
+		{"sending again", func() error { return e.Move(Sending, try) }, 0},
 		{"some bytes are out", func() error { return e.MarkData() }, 1},
 		{"they are out already", func() error { return e.MarkData() }, 0},
 		{"the mark", func() error { return e.MarkDot() }, 1},
 		{"accepted", func() error { return e.Move(Accepted, took) }, 1},
-		{"the names of all that were accepted", b.Sync, 1},
+		{"the names of all that have changed", b.Sync, 1},
 		{"removing", func() error { return e.Remove() }, 0},
 	} {
 		syncs = 0

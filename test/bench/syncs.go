@@ -12,10 +12,10 @@ import (
 	"submission/test/smtpd"
 )
 
-// syncs counts how often a message waits for the disk, from the command that
-// sends it until nothing is left of it here: sent at once to a server that is
-// there, and put into the queue and sent from there. This is another run, since
-// counting slows everything down.
+// syncs counts how often a message waits for the disk: when it is put into the
+// queue, the server being down; when it is sent from there; and when it is sent at
+// once, from the command until nothing is left of it here. This is another run,
+// since counting slows everything down.
 func (b *suite) syncs() error {
 	b.section("Syncs a message, on a disk")
 	strace, err := findStrace()
@@ -27,25 +27,36 @@ func (b *suite) syncs() error {
 	if err != nil {
 		return err
 	}
-	for _, what := range []string{"sent at once", "queued, then sent"} {
+	for _, acts := range [][]string{{"queue", "flush"}, {"send"}} {
 		for _, count := range []int{1, 100, 1000} {
-			r := row{part: "syncs", rtt: -1, count: count, which: what, measure: "syncs a message", cells: make(map[sender]cell)}
+			rows := make([]row, len(acts))
+			for i, act := range acts {
+				rows[i] = row{part: "syncs", rtt: -1, count: count, which: syncWords[act], measure: "syncs a message", cells: make(map[sender]cell)}
+			}
 			for _, who := range []sender{ours, chunking, smtpmail, mew} {
-				if !b.peers.has(who) || count > 100 && who != ours || who == mew && what == "sent at once" {
+				if !b.peers.has(who) || count > 100 && who != ours || who == mew && acts[0] == "send" {
 					continue
 				}
-				n, err := b.syncsOf(who, places[0], count, what == "sent at once", strace)
+				counts, err := b.syncsOf(who, places[0], count, acts, strace)
 				if err != nil {
 					return err
 				}
-				r.cells[who] = cell{figure: float64(n) / float64(count)}
+				for i, n := range counts {
+					rows[i].cells[who] = cell{figure: float64(n) / float64(count)}
+				}
 			}
-			b.add(fmt.Sprintf("%8d   %s", count, what), r)
+			for _, r := range rows {
+				b.add(fmt.Sprintf("%8d   %s", count, r.which), r)
+			}
 		}
 	}
+	b.note("To queue a message, its bytes, its draft, its state and their names are synced, and what came of the try.")
 	b.note("smtpmail syncs nothing where it has no queue: what it is sending then is lost with Emacs.")
 	return nil
 }
+
+// syncWords say what is done with the messages.
+var syncWords = map[string]string{"queue": "put into the queue", "flush": "sent from the queue", "send": "sent at once"}
 
 func findStrace() (string, error) {
 	if found, err := exec.LookPath("strace"); err == nil {
@@ -55,48 +66,47 @@ func findStrace() (string, error) {
 	return filepath.Join(dir, "usr/bin/strace"), err
 }
 
-func (b *suite) syncsOf(who sender, at place, count int, atOnce bool, strace string) (int, error) {
+// syncsOf returns how often each of the acts waited for the disk, for so many
+// messages.
+func (b *suite) syncsOf(who sender, at place, count int, acts []string, strace string) ([]int, error) {
+	atOnce := acts[0] == "send"
 	behaviour := smtpd.Behaviour{EHLO: []string{"PIPELINING", "8BITMIME"}}
 	if who == chunking {
 		behaviour.EHLO = append(behaviour.EHLO, "CHUNKING")
 	}
 	server, err := smtpd.Start(smtpd.Script{Listen: []smtpd.Listen{{Closed: !atOnce}}, Behaviour: behaviour})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer server.Close()
 	l, err := b.newLab(who, server, at.dir, "plain", false)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer l.close()
 	calls := filepath.Join(l.home.Dir, "calls")
 	l.wrapper = []string{strace, "-f", "-q", "--seccomp-bpf", "-o", calls,
 		"-e", "trace=fsync,fdatasync,sync_file_range,msync,sync,syncfs,openat"}
-	acts := []string{"queue", "flush"}
-	if atOnce {
-		acts = []string{"send"}
-	}
-	n := 0
+	var counts []int
 	for _, act := range acts {
 		if act == "flush" {
 			if err := server.Update(smtpd.Script{Behaviour: behaviour}); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 		if _, err := l.queue(server, act, count); err != nil {
-			return 0, err
+			return nil, err
 		}
 		text, err := os.ReadFile(calls)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		n += len(syncCall.FindAll(text, -1))
+		counts = append(counts, len(syncCall.FindAll(text, -1)))
 	}
 	if got := len(server.Messages()); got != count {
-		return 0, fmt.Errorf("%s: the server has %d messages of %d", who, got, count)
+		return nil, fmt.Errorf("%s: the server has %d messages of %d", who, got, count)
 	}
-	return n, nil
+	return counts, nil
 }
 
 // syncCall is a line of strace's, about a call that waits for the disk or opens

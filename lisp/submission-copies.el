@@ -364,7 +364,12 @@ Afterwards call THEN with no argument, if it is not nil."
   "File the copies that are kept in FILE of the message with ID.
 What can't be filed is kept elsewhere and told.  Then call THEN."
   (let* ((copy (plist-get (submission-copies-unpack file) :copy))
+         (shown (current-message))
          (failures (and copy (submission-copies--each id file copy))))
+    ;; What a mail reader says is not shown, but clears what is.
+    (when (and shown (not (current-message)))
+      (let ((message-log-max nil))
+        (message "%s" shown)))
     (when failures
       (submission-copies--keep file failures))
     (when then (funcall then))))

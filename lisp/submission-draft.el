@@ -229,7 +229,11 @@ Signal an error if mu4e doesn't say where its folders are."
       (expand-file-name
        "cur" (concat (mu4e-root-maildir) (mu4e-get-drafts-folder))))
      t)
-    (rename-buffer name t)))
+    (rename-buffer name t)
+    ;; mu4e keeps one that is there.
+    (save-restriction
+      (message-narrow-to-headers)
+      (message-remove-header "Date"))))
 
 (defun submission-draft--insert-message (id)
   "Fill this buffer with a draft made from the message with ID itself."

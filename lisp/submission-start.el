@@ -16,6 +16,7 @@
 (require 'submission)
 
 (declare-function submission-act-take-over "submission-act" ())
+(declare-function submission-copies-idle-p "submission-copies" ())
 (declare-function submission-job-all "submission-job" ())
 (declare-function submission-job-busy-p "submission-job" (job &optional soon))
 (declare-function submission-job-wait "submission-job" (seconds &optional soon))
@@ -106,7 +107,9 @@ are sent when Emacs runs again")
 This is for batch, for signals and for whatever else ends Emacs without
 a question."
   (unless (or submission-start--asked
-              (zerop (submission-start--busy)))
+              (and (zerop (submission-start--busy))
+                   (or (not (featurep 'submission-copies))
+                       (submission-copies-idle-p))))
     (unless (submission-job-wait (max 0 (or submission-exit-wait 0)) 0)
       (message "Mail that is not sent yet stays in %s"
                (abbreviate-file-name submission-directory)))))

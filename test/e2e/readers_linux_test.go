@@ -514,3 +514,19 @@ func TestCopyInAQuietMoment(t *testing.T) {
 		t.Errorf("%d copies", n)
 	}
 }
+
+// TestCopyAtTheEnd leaves Emacs as soon as the message is sent: the copy is
+// filed all the same, and not by the next Emacs.
+func TestCopyAtTheEnd(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	server := start(t, smtpd.Script{})
+	x := h.interactive(h.account(server, false, server.Port("")) + `(setq message-default-mail-headers "Fcc: ~/sent\n")`)
+	x.compose("A story")
+	x.keys("C-c", "C-c")
+	x.see("Sent to 1 recipient")
+	x.ends(func() { x.keys("C-x", "C-c") })
+	if n := h.copies(readers[0]); n != 1 || len(h.outbox()) != 0 {
+		t.Errorf("%d copies, the outbox holds %v", n, h.outbox())
+	}
+}

@@ -78,6 +78,9 @@ func (b *suite) memoryOf(who sender, bytes int, file bool) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if n := len(server.Messages()); n != 1 {
+		return 0, fmt.Errorf("%s, %d bytes: the server has %d messages", who, bytes, n)
+	}
 	return median(f["memory"]) + others, nil
 }
 

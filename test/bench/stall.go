@@ -77,8 +77,18 @@ func (b *suite) stallOf(who sender, rtt time.Duration, sizes []int) (figures, er
 	case mew:
 		patience = mewPatience
 	}
-	return l.emacs(proxy.Port(), "stall.el", fmt.Sprintf("bench-sizes '(%s) bench-runs %d bench-patience %d",
+	f, err := l.emacs(proxy.Port(), "stall.el", fmt.Sprintf("bench-sizes '(%s) bench-runs %d bench-patience %d",
 		strings.Join(words(sizes), " "), runs, patience), nil)
+	want := 0
+	for name, list := range f {
+		if strings.HasPrefix(name, "total") {
+			want += len(list)
+		}
+	}
+	if n := len(server.Messages()); err == nil && n < want {
+		err = fmt.Errorf("%s: the server has %d messages of %d", who, n, want)
+	}
+	return f, err
 }
 
 // server starts one that keeps what it gets in files.
@@ -87,7 +97,11 @@ func (b *suite) server() (*smtpd.Server, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	server, err := smtpd.Start(smtpd.Script{Store: store, Behaviour: smtpd.Behaviour{Names: []string{"127.0.0.1"}}})
+	server, err := smtpd.Start(smtpd.Script{Store: store, Behaviour: smtpd.Behaviour{
+		Names:   []string{"127.0.0.1"},
+		EHLO:    []string{"PIPELINING", "SIZE 200000000", "8BITMIME", "STARTTLS"},
+		EHLOTLS: []string{"PIPELINING", "SIZE 200000000", "8BITMIME"},
+	}})
 	if err != nil {
 		os.RemoveAll(store)
 		return nil, nil, err

@@ -78,7 +78,7 @@ func (r row) least(who sender) (trips int, floor float64) {
 	return r.trips, r.floor
 }
 
-const labelWidth, floorWidth, cellWidth = 46, 12, 19
+const labelWidth, floorWidth, cellWidth = 46, 12, 20
 
 func head() {
 	fmt.Printf("\n%-*s%*s", labelWidth, "", floorWidth, "floor")
@@ -125,7 +125,11 @@ func (b *suite) add(label string, r row) {
 		}
 		times := "  –"
 		if ratio := r.ratio(who); ratio > 0 && r.cells[ours].figure != 0 {
-			times = strconv.FormatFloat(ratio, 'f', 1, 64) + "x"
+			digits := 1
+			if ratio >= 100 {
+				digits = 0
+			}
+			times = strconv.FormatFloat(ratio, 'f', digits, 64) + "x"
 		}
 		fmt.Printf("%*s%7s", cellWidth-7, text, times)
 	}

@@ -90,7 +90,7 @@ func (e *Entry) State() State {
 // there to Deferred without a mark of the dot leads to an early try, if it is lost;
 // and one from the marked dot to Accepted makes the message uncertain: Sync makes
 // them durable, for one message or for many. That to Accepted is made even where
-// the disk has no room for what change has set.
+// the disk has no room for what change has set; then that is only in State.
 func (e *Entry) Move(to Status, change func(*State)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -113,14 +113,17 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 		return e.store(next, unnamed)
 	case to == Accepted && e.state.Dot:
 		err := e.store(next, unnamed)
-		if err != nil && e.state.Dot {
-			next = e.state.clone()
-			next.Status, next.Dot = to, false
-			if e.store(next, unnamed) == nil {
-				err = nil
-			}
+		if err == nil || !e.state.Dot {
+			return err
 		}
-		return err
+		bare := e.state.clone()
+		bare.Status, bare.Dot = to, false
+		if e.store(bare, unnamed) != nil {
+			return err
+		}
+		next.Rev = e.state.Rev
+		e.state = next.clone()
+		return nil
 	}
 	return e.store(next, durable)
 }

@@ -81,9 +81,9 @@ func TestFullDisk(t *testing.T) {
 		// What a server has taken needs no room, lest it be sent again.
 		must(t, e.MarkDot())
 		must(t, e.Move(Accepted, reply))
-		sameOnDisk(t, b, e)
-		if s := e.State(); s.Status != Accepted || s.Dot {
-			t.Errorf("%+v", s)
+		here, there := e.State(), onDisk(t, b, e.ID())
+		if here.Status != Accepted || here.Receipt.Reply == "" || there.Status != Accepted || there.Dot || there.Rev != here.Rev {
+			t.Errorf("here %+v\non disk %+v", here, there)
 		}
 		must(t, b.Sync())
 		must(t, e.Remove())

@@ -437,6 +437,31 @@ func TestCopiesElsewhere(t *testing.T) {
 			}
 		}
 	})
+	t.Run("uncertain, and arrived or not", func(t *testing.T) {
+		t.Parallel()
+		h := newHome(t)
+		server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "DOT", Instead: smtpd.CloseConn})})
+		account := h.account(server, false, server.Port(""))
+		o := h.emacs(account + `(story-send "bob@example.org" nil nil '(("Fcc" . "~/arrived")))
+			(write-region (plist-get (car (submission-messages)) :id) nil "~/id")
+			(story-send "carol@example.org" nil nil '(("Fcc" . "~/lost")))`)
+		for _, name := range []string{"arrived", "lost"} {
+			if n := h.copies(reader{copies: name}); o.err != nil || n != 0 {
+				t.Errorf("%v, %d copies in %s; Emacs said:\n%s", o.err, n, name, o.output)
+			}
+		}
+		o = h.emacs(account + `(require 'submission-act) (submission-entries-scan)
+			(let ((arrived (with-temp-buffer (insert-file-contents "~/id") (buffer-string))))
+			  (dolist (receipt (submission-messages))
+			    (let ((id (plist-get receipt :id))) (submission-act id (if (equal id arrived) "arrived" "cancel")))))
+			(with-timeout (60 (error "Some are there: %S" (submission-messages)))
+			  (while (submission-messages) (accept-process-output nil 0.05)))`)
+		for name, want := range map[string]int{"arrived": 1, "lost": 0} {
+			if n := h.copies(reader{copies: name}); o.err != nil || n != want {
+				t.Errorf("%v, %d copies in %s, want %d; Emacs said:\n%s", o.err, n, name, want, o.output)
+			}
+		}
+	})
 	t.Run("a program, killed", func(t *testing.T) {
 		t.Parallel()
 		h := newHome(t)

@@ -42,6 +42,9 @@ An error says why nothing could be done."
       (error
        (setf (submission-job-wish job) nil)
        (signal (car err) (cdr err))))
+    ;; Another server has another password.
+    (when (equal action "settings")
+      (setf (submission-job-account job) nil))
     ;; `submission-wait' waits for it from now on.
     (when (member action '("send" "accept"))
       (setf (submission-job-status job) 'queued

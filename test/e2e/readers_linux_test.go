@@ -368,11 +368,19 @@ func TestAccounts(t *testing.T) {
 		;; What waits is not redirected when the accounts change.
 		(setq submission-accounts nil)
 		(submission-outbox-send-all)
+		(story-wait)
+		;; Unless a person says so.
+		(setq submission-accounts '(("@late.example" :server "localhost" :port %[1]d)))
+		(require 'submission-act)
+		(let ((id (plist-get (car (submission-messages)) :id)))
+		  (cl-letf (((symbol-function 'completing-read) (lambda (&rest _) "@late.example")))
+		    (submission-act id "settings" (cons 'settings (submission-act-read-settings))))
+		  (submission-act id "send"))
 		(story-wait)`, server.Port("default")))
-	if o.err != nil || len(o.receipts) != 5 {
+	if o.err != nil || len(o.receipts) != 6 {
 		t.Fatalf("%v, receipts %+v; Emacs said:\n%s", o.err, o.receipts, o.output)
 	}
-	for i, want := range []int{server.Port("default"), server.Port("own"), server.Port("default"), server.Port("late"), server.Port("late")} {
+	for i, want := range []int{server.Port("default"), server.Port("own"), server.Port("default"), server.Port("late"), server.Port("late"), server.Port("default")} {
 		if got := o.receipts[i].Port; got != want {
 			t.Errorf("message %d went to port %d, want %d: %+v", i, got, want, o.receipts[i])
 		}

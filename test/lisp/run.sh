@@ -41,7 +41,7 @@ elif [ -e /etc/debian_version ]; then
     tests sh test/emacs30.sh
     # And some of the stories, with the mail readers.
     EMACS=$PWD/test/emacs30.sh ${GO:-go} test -count=1 \
-        -run 'TestSteps|TestReceiptShape|TestHooksAndCallbacks|TestMode|TestWaysToSend|TestAccounts|TestFolders|TestMarks|TestCopies/.*/(accepted|refused)' ./test/e2e
+        -run 'TestSteps|TestReceiptShape|TestHooksAndCallbacks|TestMode|TestWaysToSend|TestAccounts|TestFolders|TestMarks|TestMewFlush|TestCopies/.*/(accepted|refused)' ./test/e2e
 else
     echo "test-lisp: the tests did NOT run on Emacs 30, which can only be had on Debian here; set EMACS to one" >&2
     [ -z "${CI:-}" ] || exit 1

@@ -139,7 +139,7 @@ be asked."
                                (format-message "%s" (or (plist-get
                                                  (ensure-list source) :source)
                                                 source)))
-                             auth-sources ", ")))
+                             (or auth-sources '("no source")) ", ")))
     (cons token
           (cond ((and submission-oauth2-token-function user)
                  (format-message "a token for `%s' comes from \

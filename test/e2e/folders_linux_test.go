@@ -51,6 +51,19 @@ var folders = []struct {
 		want: []folder{{glob: "one", count: 3, words: []string{">From the start."}}}, sent: 2,
 	},
 	{
+		name: "a file that Rmail shows",
+		lisp: `(write-region "From bob@example.org Thu Nov 19 10:00:00 2026\nFrom: bob@example.org\nSubject: old\n\nold\n\n" nil "~/RMAIL")
+			` + rmail + `
+			(story-send "ok@example.org" nil nil '(("Fcc" . "~/RMAIL")))
+			(setq mail-user-agent 'sendmail-user-agent)
+			(compose-mail "ok@example.org" "x") (goto-char (point-min)) (insert "Fcc: ~/RMAIL\n")
+			(goto-char (point-max)) (insert "Once.\n") (mail-send-and-exit nil) (story-wait)
+			(with-current-buffer rmail-buffer
+			  (unless (equal rmail-total-messages 3) (error "Rmail has %s messages" rmail-total-messages))
+			  (save-buffer))`,
+		want: []folder{{glob: "RMAIL", count: 3}}, sent: 2,
+	},
+	{
 		name: "a program",
 		lisp: `(story-compose "ok@example.org" "x" "Once.\n" '(("Fcc" . "| cat >>one")))
 			(goto-char (point-min)) (insert "Fcc: two\n")

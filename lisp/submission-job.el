@@ -46,7 +46,7 @@
   callback   ; what the caller gave us, or nil
   due        ; the time before which it is not tried, or nil
   then       ; a function to call with a receipt once it rests, or nil
-  wish       ; `cancel', `hold' or `replace', if that was asked for
+  wish       ; `cancel', `hold', `replace' or `keep', if that was asked for
   told       ; what the user was told last of it
   owner      ; see `submission-job-lend', or nil
   account)   ; see submission-auth.el, or nil
@@ -122,6 +122,11 @@ the questions of the module."
     (submission-job-interrupt id directory)
     ;; Until it is.
     (setf (submission-job-status job) 'sending)))
+
+(defun submission-job-keep (id directory)
+  "Let the message with ID stay in DIRECTORY, though it was accepted.
+This is for its owner, who could not do what follows."
+  (setf (submission-job-wish (submission-job-find id directory)) 'keep))
 
 (defun submission-job-settle-left (id directory)
   "Let the message with ID, which is done with, leave DIRECTORY."
@@ -291,6 +296,7 @@ ACCEPTED is non-nil if a server has accepted the message for somebody."
          (directory (submission-job-directory job))
          (kept (expand-file-name (concat id ".draft") directory))
          (settle (and (memq status '(accepted cancelled))
+                      (not (eq (submission-job-wish job) 'keep))
                       (lambda () (submission-job--settle job)))))
     (cond ((and (or accepted (eq status 'accepted))
                 (not (eq status 'cancelled))

@@ -413,7 +413,7 @@ An empty SENDER is the null reverse-path."
                               (submission-mew-session-settings session)
                               (plist-get receipt :port))))
     (if (eq (plist-get receipt :status) 'accepted)
-        (submission-mew--accepted session receipt)
+        (submission-mew--accepted session id receipt)
       (when (and (submission-mew--failed session receipt notice)
                  id (not (eq (plist-get receipt :status) 'cancelled)))
         (submission-job-take-back
@@ -429,9 +429,10 @@ An empty SENDER is the null reverse-path."
       (set-process-buffer process buffer))
     buffer))
 
-(defun submission-mew--accepted (session receipt)
-  "Have Mew file what SESSION has sent, with RECEIPT, and go on.
-Whatever goes wrong now, it doesn't go back to the queue."
+(defun submission-mew--accepted (session id receipt)
+  "Have Mew file what SESSION has sent, with ID and RECEIPT, and go on.
+Whatever goes wrong now, it doesn't go back to the queue: the next Emacs
+does what is left to do."
   (let ((process (submission-mew-session-process session))
         (pnm (submission-mew-session-pnm session))
         (file (symbol-function 'mew-net-fcc-message))
@@ -459,6 +460,7 @@ Whatever goes wrong now, it doesn't go back to the queue."
           (with-current-buffer buffer
             (mew-smtp-command-done process pnm)))
       (error
+       (submission-job-keep id (submission-mew-session-directory session))
        (submission-mew--warn "Sent, but Mew could not go on: %s"
                              (error-message-string err))
        (submission-mew--let-go session)

@@ -92,8 +92,8 @@ func TestMewLongFlush(t *testing.T) {
 	})
 }
 
-// TestMewTwoEmacsen has two of them flush one queue at once: each message goes
-// once, and none is left.
+// TestMewTwoEmacsen has two of them flush one queue at once, of which a third
+// that was killed has a message: each goes once, and none is left.
 func TestMewTwoEmacsen(t *testing.T) {
 	const many = 30
 	eachMew(t, func(t *testing.T, m *mew) {
@@ -104,6 +104,9 @@ func TestMewTwoEmacsen(t *testing.T) {
 		}
 		slices.Sort(want)
 		m.tell(fmt.Sprintf(`(dotimes (i %d) (mew-story-make (format "b%%d@example.org" i)))`, many))
+		m.killed(m.on(server.Port(""))+`
+			(advice-add 'submission-mew--transmit :before (lambda (&rest _) (signal-process (emacs-pid) 9) (sleep-for 60)))
+			(mew-story-flush)`, func(ended <-chan struct{}) { <-ended })
 		var both sync.WaitGroup
 		for i := range 2 {
 			other := &mew{home: newHome(t)}

@@ -148,3 +148,37 @@ func TestMewOtherTrouble(t *testing.T) {
 		}
 	})
 }
+
+// TestMewErrors: whatever fails in Mew or here, nothing stays locked, and the
+// message is sent once, by the next Emacs if need be.
+func TestMewErrors(t *testing.T) {
+	const fail = `(lambda (&rest _) (error "No space on device"))`
+	const ofWork = `(lambda (file &rest _) (when (string-suffix-p ".wrk" file) (error "No space on device")))`
+	for _, tt := range []struct{ name, lisp string }{
+		{"claiming", "(advice-add 'mew-queue-insert-file :before " + fail + ")"},
+		{"half claimed", "(advice-add 'mew-find-file-noselect :before " + ofWork + ")"},
+		{"noting", "(advice-add 'submission-mew-recover-note :before " + fail + ")"},
+		{"handing over", "(advice-add 'submission-job-lend :before " + fail + ")"},
+		{"refused, and putting back", "(setq mew-smtp-mail-from \"nobody@example.org\") (advice-add 'mew-queue-enqueue :before " + ofWork + ")"},
+		{"making #N", "(advice-add 'mew-queue-backup :before " + fail + ")"},
+		{"logging", "(advice-add 'mew-smtp-log :before " + fail + ")"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachMew(t, func(t *testing.T, m *mew) {
+				server := start(t, smtpd.Script{Behaviour: rules(smtpd.Rule{On: "MAIL", Match: "nobody@", Reply: smtpd.Lines{"451 4.3.0 later"}})})
+				n := m.tell(m.on(server.Port("")) + `
+					(mew-story-make "bob@example.org" nil nil '(("Fcc:" . "+archive")))
+					` + tt.lisp + `
+					(mew-story-flush)
+					(mew-story-note)`)
+				n.said("No space on device", "NOTE locked nil nil")
+				n = m.tell(m.on(server.Port("")) + "(mew-story-flush)(mew-story-note)")
+				n.has("#1")
+				if sentTo(server) != "bob@example.org" || strings.Count(n.output, "NOTE +archive/") != 1 {
+					t.Errorf("sent to %s; %q", sentTo(server), n.list)
+				}
+				m.log()
+			})
+		})
+	}
+}

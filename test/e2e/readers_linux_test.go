@@ -416,7 +416,7 @@ func TestCopiesElsewhere(t *testing.T) {
 			}
 		})
 	}
-	t.Run("mu4e's other folders, and message-mode after it", func(t *testing.T) {
+	t.Run("mu4e's other folders and contexts, and message-mode after it", func(t *testing.T) {
 		t.Parallel()
 		r := readerOf("mu4e")
 		h, setup := homeOf(t, r)
@@ -435,11 +435,16 @@ func TestCopiesElsewhere(t *testing.T) {
 			  (condition-case nil (progn (message-send-and-exit) (error "It was sent")) (submission-error nil)))
 			(message-send-and-exit) (story-wait)
 			(unless (eq before message-fcc-handler-function) (error "mu4e's function is left: %S" message-fcc-handler-function))
+			(dolist (part '("cur" "new" "tmp")) (make-directory (concat "~/Maildir/work/" part) t))
+			(setq smtpmail-smtp-server "nobody.invalid" mu4e-compose-context-policy 'pick-first
+			      mu4e-contexts (list (make-mu4e-context :name "work" :match-func #'always
+			                                             :vars '((smtpmail-smtp-server . "127.0.0.1") (mu4e-sent-folder . "/work")))))
+			(again 'sent) (message-send-and-exit) (story-wait)
 			(set-buffer "*scratch*")` + readers[0].send + "\n(story-wait)")
-		if o.err != nil || len(server.Messages()) != 4 {
+		if o.err != nil || len(server.Messages()) != 5 {
 			t.Fatalf("%v, %d messages; Emacs said:\n%s", o.err, len(server.Messages()), o.output)
 		}
-		for _, glob := range []string{r.copies, "Maildir/trash/cur/*", readers[0].copies} {
+		for _, glob := range []string{r.copies, "Maildir/trash/cur/*", "Maildir/work/cur/*", readers[0].copies} {
 			if n := h.copies(reader{copies: glob}); n != 1 {
 				t.Errorf("%d copies in %s", n, glob)
 			}

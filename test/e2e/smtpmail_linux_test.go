@@ -168,6 +168,14 @@ var ways = []struct{ name, lisp string }{
 		(smtpmail-send-queued-mail)
 		(when (directory-files smtpmail-queue-dir nil "^[0-9]") (error "The queue is not empty"))
 		(story-wait)`},
+	{"sendmail-query-once", `(setq send-mail-function #'sendmail-query-once message-send-mail-function #'sendmail-query-once)
+		(advice-add 'customize-save-variable :override #'ignore)
+		(advice-add 'completing-read :override
+			    (lambda (_ options &rest _)
+			      (when (cl-set-difference (mapcar #'car options) '("mail client" "transport" "smtp") :test #'equal)
+			        (error "It offers %S" options))
+			      "smtp"))
+		(story-send "bob@example.org" "way")`},
 	{"message-smtpmail-send-it", `(setq message-send-mail-function #'message-smtpmail-send-it)
 		(story-send "bob@example.org" "way")`},
 	{"a function in the buffer", `(setq message-send-mail-function (lambda () (error "Not this one")))

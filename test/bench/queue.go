@@ -19,7 +19,7 @@ func places() ([]place, error) {
 	}
 	list := []place{{"disk", "test/.run"}}
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		list = append(list, place{"memory", "/dev/shm"})
+		list = append(list, place{"tmpfs", "/dev/shm"})
 	}
 	return list, nil
 }

@@ -35,7 +35,12 @@ func (b *suite) wanted() []wish {
 	for _, r := range b.rows {
 		switch c := r.cells[ours]; {
 		case r.part == "queue" && r.measure == "tmpfs" && r.which == "sent" && r.count == 1000:
-			sent, sentTheirs = c.figure, r.cells[smtpmail].figure
+			if theirs := r.cells[smtpmail].figure; theirs > 0 {
+				sentTheirs = theirs
+			}
+			if sent == 0 || c.figure < sent {
+				sent = c.figure
+			}
 		case r.part == "queue" && r.measure == "tmpfs" && r.which == "sent":
 			sentMany = c.figure
 		case r.part == "memory" && r.which == "file":

@@ -175,19 +175,22 @@ ACCOUNT is one of `submission-accounts' or nil, PLIST is as in
 ;;;; All that waits
 
 (defun submission-act-send-all ()
-  "Try now to send all that waits; return the ids."
+  "Try now to send all that waits; return the ids, if they are known soon."
   (submission-file-make-directory)
   (let* ((directory (submission-channel-open))
-         (ids (submission-channel-decode
-               (submission-module-send-all
-                (submission-channel-argument directory)))))
+         (text (submission-module-send-all
+                (submission-channel-argument directory)))
+         (ids (and text (submission-channel-decode text))))
     (submission-start-arm)
-    (dolist (id ids)
-      (let ((job (submission-job-find id directory)))
-        (setf (submission-job-status job) 'queued
-              (submission-job-due job) nil)))
-    (submission-channel-later #'message "Sending %d message%s from the outbox"
-                              (length ids) (if (= (length ids) 1) "" "s"))
+    (cond (text
+           (submission-job-take ids directory)
+           (submission-channel-later
+            #'message "Sending %d message%s from the outbox"
+            (length ids) (if (= (length ids) 1) "" "s")))
+          (t
+           (setq submission-job--taking t)
+           (submission-channel-later
+            #'message "Sending what waits in the outbox")))
     ids))
 
 (defun submission-act-take-over ()

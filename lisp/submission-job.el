@@ -433,13 +433,16 @@ The message it is about, if it names one, is waited for no longer."
                              (plist-get event :size)))
 
 (defun submission-job--taken-event (event)
-  "Note that this Emacs sends the messages in EVENT, left by another one."
+  "Note that this Emacs sends the messages in EVENT, which were waiting."
   (setq submission-job--taking nil)
-  (dolist (id (plist-get event :ids))
-    (let ((job (submission-job-find id (plist-get event :directory))))
-      ;; One that there were events about may even be done already.
-      (when (eql (submission-job-rev job) 0)
-        (setf (submission-job-status job) 'queued)))))
+  (submission-job-take (plist-get event :ids) (plist-get event :directory)))
+
+(defun submission-job-take (ids directory)
+  "Note that the messages with IDS in DIRECTORY are sent now."
+  (dolist (id ids)
+    (let ((job (submission-job-find id directory)))
+      (setf (submission-job-status job) 'queued
+            (submission-job-due job) nil))))
 
 (defun submission-job--warning-event (event)
   "Tell of the trouble in EVENT, which stops no mail."

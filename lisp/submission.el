@@ -417,7 +417,8 @@ up.  Messages that are deferred, held or uncertain don't count."
 (defun submission-outbox-send-all ()
   "Try now to send all that waits in the outbox.
 That is what is deferred, and what is queued or sending but whose Emacs
-is gone; not what is held or uncertain.  Return the ids."
+is gone; not what is held or uncertain.  Return the ids; with some
+thousand messages it takes longer to find them, and it returns nil."
   (interactive)
   (require 'submission-act)
   (submission-act-send-all))

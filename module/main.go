@@ -75,7 +75,7 @@ func (m *module) define(env emacs.Environment) {
 		"Forget all lessons, for the outbox \"directory\".\nReturn nil.\n\n(fn JSON)",
 		m.forget)
 	defineJSON(env, "submission-module-send-all",
-		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array.\n\n(fn JSON)",
+		"Try now what waits in the outbox \"directory\".\nReturn the ids of what was taken, a JSON array, or nil if that\ntakes some time; then an event tells the ids.\n\n(fn JSON)",
 		m.sendAll)
 	defineJSON(env, "submission-module-take-over",
 		"Do what submission-module-send-all does, in the background.\nThe messages whose ids are in \"skip\" are left alone.  An event tells the ids.  Return nil.\n\n(fn JSON)",
@@ -234,8 +234,12 @@ func (m *module) sendAll(arg []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ids, err := json.Marshal(append([]string{}, office.SendAll()...))
-	return string(ids), err
+	ids, all := office.SendAll()
+	if !all {
+		return "", nil
+	}
+	text, err := json.Marshal(append([]string{}, ids...))
+	return string(text), err
 }
 
 func (m *module) takeOver(arg []byte) (string, error) {

@@ -271,6 +271,15 @@ The outbox is a new directory; BINDINGS are made on top."
     (submission-job-tests--event "id-7" 9 "deferred")
     (should-not (submission-wait 0))
     (submission-job-tests--event "id-8" 9 "held")
+    (should (submission-wait 0))
+    ;; Where it takes some time, an event tells what was taken.
+    (cl-letf (((symbol-function 'submission-module-send-all) #'ignore))
+      (should-not (submission-outbox-send-all)))
+    (should-not (submission-wait 0))
+    (submission-job--taken-event
+     (list :directory submission-directory :ids '("id-7")))
+    (should-not (submission-wait 0))
+    (submission-job-tests--event "id-7" 10 "deferred")
     (should (submission-wait 0))))
 
 ;;;; Through smtpmail

@@ -197,8 +197,13 @@ func (a *account) unqueue(t *task) bool {
 func (a *account) work() {
 	var l *link
 	for t := a.next(false); t != nil; t = a.next(l != nil) {
-		if l != nil && !a.current(l) {
+		switch {
+		case l == nil:
+		case !a.current(l):
 			l.session.Abort()
+			l = nil
+		case l.spent():
+			l.session.Quit(t.ctx)
 			l = nil
 		}
 		if l = a.deliver(t, l); l != nil {

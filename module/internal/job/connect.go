@@ -25,8 +25,8 @@ import (
 type link struct {
 	session *session.Session
 	reached reached
-	used    bool // a message has gone over it
-	limit   int  // how many recipients the server took when there were too many; 0: all
+	sent    int // transactions over it
+	limit   int // how many recipients the server took when there were too many; 0: all
 
 	secret *Secret   // it was made with
 	place  place     // where this machine was then
@@ -39,6 +39,12 @@ func (l *link) most() int {
 		return l.limit
 	}
 	return l.session.MaxRecipients()
+}
+
+// spent reports whether the server takes no more transactions over the link.
+func (l *link) spent() bool {
+	most := l.session.MaxTransactions()
+	return most > 0 && l.sent >= most
 }
 
 // reached is where a walk along the sequence ended.
@@ -64,7 +70,7 @@ func (e *ear) turn(id string) { e.id.Store(&id) }
 func (l *link) ending() ending {
 	e := l.reached.ending()
 	e.tls = l.session.TLS()
-	if last := len(e.attempts) - 1; l.used && last > 0 {
+	if last := len(e.attempts) - 1; l.sent > 0 && last > 0 {
 		from := l.reached.top
 		if l.reached.recall() != nil {
 			from = last

@@ -201,7 +201,8 @@ func TestAServerThatIsDownIsTriedOnce(t *testing.T) {
 	if rewritten > 1 {
 		t.Errorf("%d of %d states were written more often than needed", rewritten, len(states))
 	}
-	for _, id := range o.SendAll() {
+	ids, _ := o.SendAll()
+	for _, id := range ids {
 		o.wait(id, outbox.Deferred)
 	}
 }
@@ -223,7 +224,7 @@ func TestNotBefore(t *testing.T) {
 	o := newOffice(t, smtpd.Script{})
 	at := time.Now().Add(1500 * time.Millisecond).UTC()
 	id := o.submit(func(_ *Settings, r *Request) { r.NotBefore = &at })
-	if ids := o.SendAll(); len(ids) != 0 {
+	if ids, _ := o.SendAll(); len(ids) != 0 {
 		t.Errorf("SendAll took what has its time: %v", ids)
 	}
 	o.wait(id, outbox.Accepted)

@@ -210,6 +210,7 @@ func TestManyRecipients(t *testing.T) {
 	}{
 		{"nothing is said", nil, nil, 0, 250, outbox.Accepted, 3, 1, 0, 0},
 		{"a limit that is said", []string{"LIMITS RCPTMAX=20 MAILMAX=100"}, nil, 0, 50, outbox.Accepted, 3, 1, 0, 0},
+		{"a limit of transactions that is said", []string{"LIMITS RCPTMAX=20 MAILMAX=2"}, nil, 0, 90, outbox.Accepted, 5, 3, 0, 0},
 		{"a high limit", []string{"LIMITS RCPTMAX=1000"}, nil, 0, 250, outbox.Accepted, 1, 1, 0, 0},
 		{"452", nil, []smtpd.Rule{
 			{On: "RCPT", From: 31, Times: 70, Reply: smtpd.Lines{"452 4.5.3 too many recipients"}},
@@ -271,6 +272,35 @@ func TestManyRecipients(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Where a server says how many transactions and domains it takes, it never has
+// to say that it has enough.
+func TestLimits(t *testing.T) {
+	o := newOffice(t, smtpd.Script{Behaviour: smtpd.Behaviour{
+		EHLO: []string{"PIPELINING", "LIMITS MAILMAX=3 RCPTDOMAINMAX=2"}}})
+	for range 4 {
+		o.wait(o.submit(func(s *Settings, r *Request) {
+			s.KeepConnection = 60
+			r.Envelope.To = []string{"a@one.example", "b@Two.example", "c@two.example", "d@three.example", "e@one.example"}
+		}), outbox.Accepted)
+	}
+	for i, s := range o.server.Sessions() {
+		if len(s.Messages) != 3 && i < 2 {
+			t.Errorf("connection %d had %d transactions", i+1, len(s.Messages))
+		}
+		if i < 2 && s.End != "quit" {
+			t.Errorf("connection %d ended with %q", i+1, s.End)
+		}
+		for _, line := range s.Lines {
+			if !line.Client && line.Text[0] == '4' {
+				t.Errorf("the server has said %q", line.Text)
+			}
+		}
+	}
+	if n := len(o.server.Messages()); n != 8 {
+		t.Errorf("%d transactions", n)
 	}
 }
 

@@ -187,63 +187,99 @@ func (d *Dispatcher) sendDeferred() []string {
 // took; what another Emacs is busy with is left to it, and so is what waits for
 // a person or for a time that was set. What can't be sent, as a file is missing
 // or can't be read, is told.
-func (d *Dispatcher) SendAll() []string { return d.sendAllBut(nil) }
-
-// sendAllBut is SendAll but for the messages skip.
-func (d *Dispatcher) sendAllBut(skip []string) []string {
-	states, problems := d.box.List()
-	d.troubles.forget()
-	for _, err := range problems {
-		d.trouble(err)
-	}
-	now := time.Now()
-	var ids []string
-	for _, s := range states {
-		switch {
-		case slices.Contains(skip, s.ID):
-		case s.Status.Final():
-			if entry, err := d.box.Claim(s.ID); err == nil {
-				d.letGo(entry)
-				d.tell(entry.State())
-			}
-		case s.Status == outbox.Sending, s.Status == outbox.Deferred, s.Status == outbox.Queued && due(s, now):
-			if d.take(s.ID) {
-				ids = append(ids, s.ID)
-			}
+//
+// Where that takes more than a tenth of a second, as with some thousand messages,
+// it goes on without keeping Emacs: all is false, and an event tells the ids.
+func (d *Dispatcher) SendAll() (ids []string, all bool) {
+	claimed := d.claimAll(nil)
+	select {
+	case entries := <-claimed:
+		for _, entry := range entries {
+			ids = append(ids, entry.ID())
+			d.enqueue(entry, nil, true)
 		}
+		return ids, true
+	case <-time.After(submitPatience):
+		go d.begin(claimed)
+		return nil, false
 	}
-	return ids
 }
 
 // TakeOver does what SendAll does, but for the messages skip, without keeping
-// Emacs, which is told of the ids in the end.
-func (d *Dispatcher) TakeOver(skip []string) {
+// Emacs, which is told of the ids by an event.
+func (d *Dispatcher) TakeOver(skip []string) { go d.begin(d.claimAll(skip)) }
+
+// begin tells of what was claimed, and then starts to send it.
+func (d *Dispatcher) begin(claimed <-chan []*outbox.Entry) {
+	defer d.guard("taking over the outbox")
+	entries := <-claimed
+	taken := event.Taken{IDs: []string{}}
+	for _, entry := range entries {
+		taken.IDs = append(taken.IDs, entry.ID())
+	}
+	d.send(taken)
+	for _, entry := range entries {
+		d.enqueue(entry, nil, true)
+	}
+}
+
+// claimAll claims what SendAll sends, but for the messages skip.
+func (d *Dispatcher) claimAll(skip []string) <-chan []*outbox.Entry {
+	claimed := make(chan []*outbox.Entry, 1)
 	go func() {
-		taken := event.Taken{IDs: []string{}}
-		defer func() { d.send(taken) }()
+		var entries []*outbox.Entry
+		defer func() { claimed <- entries }()
 		defer d.guard("taking over the outbox")
-		taken.IDs = append(taken.IDs, d.sendAllBut(skip)...)
+		states, problems := d.box.List()
+		d.troubles.forget()
+		for _, err := range problems {
+			d.trouble(err)
+		}
+		now := time.Now()
+		for _, s := range states {
+			switch {
+			case slices.Contains(skip, s.ID):
+			case s.Status.Final():
+				if entry, err := d.box.Claim(s.ID); err == nil {
+					d.letGo(entry)
+					d.tell(entry.State())
+				}
+			case s.Status == outbox.Sending, s.Status == outbox.Deferred, s.Status == outbox.Queued && due(s, now):
+				if entry := d.claimWaiting(s.ID); entry != nil {
+					entries = append(entries, entry)
+				}
+			}
+		}
 	}()
+	return claimed
 }
 
 // take claims a message and starts to send it, if it is there to be sent.
 func (d *Dispatcher) take(id string) bool {
+	entry := d.claimWaiting(id)
+	if entry != nil {
+		d.enqueue(entry, nil, true)
+	}
+	return entry != nil
+}
+
+// claimWaiting claims a message that waits to be sent; nil if it doesn't.
+func (d *Dispatcher) claimWaiting(id string) *outbox.Entry {
 	if d.transient {
-		return false
+		return nil
 	}
 	entry, err := d.box.Claim(id)
 	if err != nil {
 		d.trouble(err)
-		return false
+		return nil
 	}
 	state := entry.State()
-	if !waits(state.Status) {
-		entry.Release()
-		if state.Status == outbox.Uncertain { // its owner died after the final dot
-			d.tell(state)
-		}
-		return false
+	if waits(state.Status) {
+		return entry
 	}
-	d.enqueue(entry, nil, true)
-	return true
+	entry.Release()
+	if state.Status == outbox.Uncertain { // its owner died after the final dot
+		d.tell(state)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"submission/module/internal/event"
@@ -23,13 +24,18 @@ type delivery struct {
 	later    bool            // some of them are to be tried again later
 }
 
-// next returns the recipients for one more transaction of at most so many.
-func (d *delivery) next(to []string, most int) []string {
+// next returns the recipients for one more transaction: at most so many, and
+// of at most so many domains, if that isn't 0.
+func (d *delivery) next(to []string, most, domains int) []string {
 	var next []string
+	seen := make(map[string]bool)
 	for _, address := range to {
-		if !d.asked[address] && len(next) < most {
-			next = append(next, address)
+		domain := strings.ToLower(address[strings.LastIndex(address, "@")+1:])
+		if d.asked[address] || len(next) == most || domains > 0 && !seen[domain] && len(seen) == domains {
+			continue
 		}
+		seen[domain] = true
+		next = append(next, address)
 	}
 	return next
 }
@@ -85,19 +91,23 @@ func (d *delivery) sum(e ending, err error) ending {
 // before the next begins, so nobody gets the message twice, whatever happens.
 func (a *account) transact(t *task, l *link, d *delivery) ending {
 	for {
-		to := d.next(t.entry.State().Envelope.To, l.most())
+		to := d.next(t.entry.State().Envelope.To, l.most(), l.session.MaxDomains())
 		e, err := a.transaction(t, l, to)
 		if most := d.note(&e); most > 0 {
 			l.limit = most
 		}
 		var se *session.Error
 		nobody := errors.As(err, &se) && se.Kind == session.KindRecipients
-		if err != nil && !nobody || len(d.next(t.entry.State().Envelope.To, 1)) == 0 {
+		if err != nil && !nobody || len(d.next(t.entry.State().Envelope.To, 1, 0)) == 0 {
 			return d.sum(e, err)
 		}
 		d.accepted = d.accepted || err == nil
 		if t.entry.Passed(func(s *outbox.State) { e.recipients(s, e.left(s.Envelope.To)) }) != nil {
 			return d.sum(e, err) // to be written down as an ending, or not at all
+		}
+		if !e.over && l.spent() {
+			l.session.Quit(t.ctx)
+			e.over = true
 		}
 		if e.over {
 			e.stale = true
@@ -108,8 +118,8 @@ func (a *account) transact(t *task, l *link, d *delivery) ending {
 
 // transaction hands one message over to some of its recipients.
 func (a *account) transaction(t *task, l *link, to []string) (ending, error) {
-	e, used := l.ending(), l.used
-	l.used = true
+	e, used := l.ending(), l.sent > 0
+	l.sent++
 	l.reached.ear.turn(t.id())
 	result, err := a.send(t, l, to)
 	e.result = result

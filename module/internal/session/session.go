@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -204,23 +202,6 @@ func (s *Session) Abort() {
 
 // Over says whether the connection is closed, as far as is known here.
 func (s *Session) Over() bool { return s.over.Load() }
-
-// defaultRecipients is how many recipients a server takes at least (RFC 5321
-// §4.5.3.1.8), and often at most.
-const defaultRecipients = 100
-
-// MaxRecipients is how many recipients to name in one transaction: as many as
-// the server says that it takes (LIMITS, RFC 9422), or 100.
-func (s *Session) MaxRecipients() int {
-	for _, limit := range s.ext["LIMITS"] {
-		if value, ok := strings.CutPrefix(limit, "RCPTMAX="); ok {
-			if n, err := strconv.Atoi(value); err == nil && n > 0 && n < 1_000_000 {
-				return n
-			}
-		}
-	}
-	return defaultRecipients
-}
 
 // listen has somebody notice what the server does while nothing is due.
 func (s *Session) listen() {

@@ -95,7 +95,7 @@ keeps Emacs, too."
                        (format "%d messages are being sent" count))
                      '((?w "wait" "Wait until they are sent, then end Emacs")
                        (?l "leave" "End Emacs; they stay in the outbox and \
-are sent when Emacs runs again")
+are sent when Emacs runs again (Mew's: in its queue)")
                        (?b "back" "Don't end Emacs"))))
           (?w (message "Waiting for the mail; C-g stays in Emacs")
               (submission-job-wait nil 0))

@@ -72,7 +72,7 @@ func TestMewOnScreen(t *testing.T) {
 		x.see("Sending in background...done")
 		x.draft("nope@example.org", "Another")
 		x.see("550 5.1.1 no such user")
-		x.see("This mail has been queued to +queue")
+		x.see("This mail has been queued")
 		if sentTo(server) != "bob@example.org" {
 			t.Errorf("sent to %s", sentTo(server))
 		}

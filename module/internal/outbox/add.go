@@ -64,7 +64,7 @@ func (b *Box) Add(from Draft) (*Entry, error) {
 		Queued:   now.UTC().Truncate(time.Second),
 		Envelope: from.Envelope, Settings: from.Settings, NextTry: from.NextTry,
 	}
-	err = e.store(e.state, loose)
+	err = e.store(e.state, unnamed) // syncDir comes with the name of the bytes
 	if err == nil {
 		err = b.disk.rename(newMessageName(id), messageName(id))
 	}

@@ -32,6 +32,7 @@ func lives() map[string][]stage {
 	in := func(status ...string) []string { return status }
 	sending := move(Sending, in("queued"), in("queued"))
 	dot := stage{"dot", (*Entry).MarkDot, in("queued", "uncertain"), in("uncertain")}
+	dotLater := stage{"dot", (*Entry).MarkDot, in("deferred", "queued", "uncertain"), in("uncertain")}
 	data := stage{"data", (*Entry).MarkData, in("queued"), in("queued")}
 	update := func(status string) stage {
 		act := func(e *Entry) error { return e.Update(func(s *State) { s.Tries++ }) }
@@ -42,24 +43,28 @@ func lives() map[string][]stage {
 	}, in("uncertain", "accepted"), in("uncertain", "accepted")}
 	later := stage{"to deferred with a reply", func(e *Entry) error {
 		return e.Move(Deferred, func(s *State) { s.Detail = "no answer" })
-	}, in("queued", "deferred"), in("queued", "deferred")}
-	sync := func(during ...string) stage {
-		return stage{"sync", func(e *Entry) error { return e.box.Sync() }, during, during[len(during)-1:]}
-	}
+	}, in("queued", "deferred"), in("deferred")}
+	again := move(Sending, in("deferred", "queued"), in("deferred", "queued"))
+	anew := stage{"to sending with a word", func(e *Entry) error {
+		return e.Move(Sending, func(s *State) { s.Detail = "once more" })
+	}, in("deferred", "queued"), in("queued")}
+	sync := stage{"sync", func(e *Entry) error { return e.box.Sync() }, in("uncertain", "accepted"), in("accepted")}
 	remove := func(status string) stage {
 		return stage{"remove", (*Entry).Remove, in(status, ""), in(status, "")}
 	}
 	return map[string][]stage{
 		"accepted": {sending, data, dot,
-			move(Accepted, in("uncertain", "accepted"), in("uncertain", "accepted")), sync("uncertain", "accepted"),
+			move(Accepted, in("uncertain", "accepted"), in("uncertain", "accepted")), sync,
 			update("accepted"), remove("accepted")},
 		"accepted and removed at once": {sending, dot, update("uncertain"), took,
 			{"remove", (*Entry).Remove, in("uncertain", "accepted", ""), in("uncertain", "accepted", "")}},
 		"deferred": {update("queued"), sending, update("queued"),
 			move(Deferred, in("queued", "deferred"), in("deferred")),
 			move(Queued, in("deferred", "queued"), in("queued")), sending},
-		"deferred and tried again": {sending, later, sync("queued", "deferred"),
-			move(Sending, in("deferred", "queued"), in("deferred", "queued")), later, update("deferred")},
+		// A mark that nobody finds would double the mail: the file that it is in
+		// has to be there under its name.
+		"deferred and tried again":     {sending, later, again, dotLater, took, sync, remove("accepted")},
+		"tried again in another state": {sending, later, anew, dot, took, sync, remove("accepted")},
 		"refused": {sending, dot,
 			move(Refused, in("uncertain", "refused"), in("refused")),
 			move(Cancelled, in("refused", "cancelled"), in("cancelled")), remove("cancelled")},

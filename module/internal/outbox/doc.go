@@ -26,8 +26,8 @@
 // a State in memory is a copy of it.
 //
 // A message is synced three times when it is queued, once more if something is
-// kept with it, and then once for the mark before its final dot and once for what
-// came of the try. A Sync stands for the names of all that were tried since the
+// kept with it, and then once for the mark before its final dot and once when it
+// was accepted. A Sync stands for the names of all that were accepted since the
 // last one.
 //
 // # Ownership
@@ -62,7 +62,6 @@
 //	sending, dot marked  uncertain, by the next Claim: only a person decides
 //	during a move        the state before it or after it
 //	accepted, no Sync    that, or by a loss of power uncertain
-//	deferred, no Sync    that, or by a loss of power queued
 //	during Remove        accepted or cancelled as before, perhaps without its bytes; Open sweeps the rest
 //
 // The same holds for a loss of power, as far as the file system keeps what it

@@ -85,12 +85,11 @@ func (e *Entry) State() State {
 // is Sending what came of the try before; then change, unless nil, may set them and
 // all else but Version, ID, Rev, Status and Dot.
 //
-// The move is durable when Move returns, but for those that may be lost with the
+// The move is durable when Move returns, but for two that may be lost with the
 // power. After one to Sending the message is to be tried, as before it. One from
-// there to Deferred without a mark of the dot leads to an early try, if it is lost;
-// and one from the marked dot to Accepted makes the message uncertain: Sync makes
-// them durable, for one message or for many. That to Accepted is made even where
-// the disk has no room for what change has set; then that is only in State.
+// the marked dot to Accepted makes the message uncertain, if it is lost: Sync makes
+// it durable, for one message or for many. That one is made even where the disk has
+// no room for what change has set; then that is only in State.
 func (e *Entry) Move(to Status, change func(*State)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -109,8 +108,6 @@ func (e *Entry) Move(to Status, change func(*State)) error {
 	switch {
 	case to == Sending:
 		return e.store(next, loose)
-	case to == Deferred && !e.state.Dot:
-		return e.store(next, unnamed)
 	case to == Accepted && e.state.Dot:
 		err := e.store(next, unnamed)
 		if err == nil || !e.state.Dot {
@@ -174,13 +171,15 @@ type safety int
 
 const (
 	loose   safety = iota // it, or the state before
-	unnamed               // the same, but after Sync it
+	unnamed               // the same, but after syncDir it
 	durable               // it
 )
 
 // store makes next the state, on disk and here: in place if only the head is
-// another, else as a new file. The caller holds e.mu or is the only one to know
-// e.
+// another, else as a new file. What may be changed in place later is in a file
+// whose name is durable, or the mark of the dot could be in one that nobody finds.
+// So unnamed is for states that are the last ones. The caller holds e.mu or is the
+// only one to know e.
 func (e *Entry) store(next State, safe safety) error {
 	const doing = "write the state of"
 	if e.lock == nil {
@@ -206,7 +205,7 @@ func (e *Entry) store(next State, safe safety) error {
 		return fail(doing, next.ID, err)
 	}
 	e.state = next.clone()
-	if safe == durable {
+	if safe != unnamed {
 		err = disk.syncDir()
 	}
 	return fail(doing, next.ID, err)

@@ -31,13 +31,13 @@ func TestSyncs(t *testing.T) {
 	}{
 		{"queueing", func() (err error) { e, err = b.Add(draftOf(t, b, sample)); return }, 3},
 		{"sending", func() error { return e.Move(Sending, try) }, 0},
-		{"no answer", func() error { return e.Move(Deferred, silent) }, 1},
+		{"no answer", func() error { return e.Move(Deferred, silent) }, 2},
 		{"sending again", func() error { return e.Move(Sending, try) }, 0},
 		{"some bytes are out", func() error { return e.MarkData() }, 1},
 		{"they are out already", func() error { return e.MarkData() }, 0},
 		{"the mark", func() error { return e.MarkDot() }, 1},
 		{"accepted", func() error { return e.Move(Accepted, took) }, 1},
-		{"the names of all that have changed", b.Sync, 1},
+		{"the names of all that were accepted", b.Sync, 1},
 		{"removing", func() error { return e.Remove() }, 0},
 	} {
 		syncs = 0

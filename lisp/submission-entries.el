@@ -151,23 +151,13 @@ BODY is non-nil if its message is there."
                    submission-entries--table))))))
 
 (defun submission-entries--read (file)
-  "Return the state that is in FILE, or the symbol for what is wrong with it.
-The module may be writing there just now, so a second look is taken."
-  (let ((state (submission-entries--read-once file)))
-    (if (eq state 'damaged) (submission-entries--read-once file) state)))
-
-(defun submission-entries--read-once (file)
-  "Return the state in FILE at this moment, or what is wrong with it."
+  "Return the state that is in FILE, or the symbol for what is wrong with it."
   (condition-case nil
-      (let* ((state (with-temp-buffer
-                      (insert-file-contents-literally file)
-                      (submission-channel-decode (buffer-string))))
+      (let* ((state (submission-receipt-load file))
              (version (plist-get state :version)))
         (cond ((not (integerp version)) 'damaged)
               ((> version 1) 'newer)
-              ((and (stringp (plist-get state :id))
-                    (submission-receipt-symbol (plist-get state :status)))
-               state)
+              ((submission-receipt-state-p state) state)
               (t 'damaged)))
     (file-missing 'gone)
     (error 'damaged)))

@@ -78,22 +78,33 @@
 ;;;; The outbox on disk
 
 (defun submission-receipt-read-state (file)
-  "Return the state of a message that is in FILE, or nil.
-The module may be writing there just now, so a second look is taken."
-  (or (submission-receipt--read-state file)
-      (submission-receipt--read-state file)))
-
-(defun submission-receipt--read-state (file)
-  "Return the state in FILE as it is at this moment, or nil."
+  "Return the state of a message that is in FILE, or nil."
   (ignore-errors
-    (with-temp-buffer
-      (let ((file-name-handler-alist nil)
-            (coding-system-for-read 'utf-8-unix))
-        (insert-file-contents file))
-      (let ((state (submission-channel-decode (buffer-string))))
-        (and (stringp (plist-get state :id))
-             (submission-receipt-symbol (plist-get state :status))
-             state)))))
+    (let* ((file-name-handler-alist nil)
+           (state (submission-receipt-load file)))
+      (and (submission-receipt-state-p state) state))))
+
+(defun submission-receipt-load (file)
+  "Return the content of FILE, a state file; signal an error if it is no JSON.
+The module may be writing there just now, so what is not a state is read
+a second time."
+  (let ((state (ignore-errors (submission-receipt--load file))))
+    (if (submission-receipt-state-p state)
+        state
+      (submission-receipt--load file))))
+
+(defun submission-receipt--load (file)
+  "Return the content of FILE as it is at this moment."
+  (with-temp-buffer
+    (insert-file-contents-literally file)
+    ;; The module writes ASCII; a person who edits it may not.
+    (submission-channel-decode
+     (decode-coding-string (buffer-string) 'utf-8-unix))))
+
+(defun submission-receipt-state-p (state)
+  "Return non-nil if STATE, read from a file, is the state of a message."
+  (and (stringp (plist-get state :id))
+       (submission-receipt-symbol (plist-get state :status))))
 
 (defun submission-receipt-state-file (id directory)
   "Return the file with the state of the message with ID in DIRECTORY."
